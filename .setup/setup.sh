@@ -1,0 +1,97 @@
+#!/usr/bin/env bash
+# Sets a fresh Debian 12 or Ubuntu 24.04 machine up for Glasshive. Every step is skipped when its inputs have not changed.
+# Usage: .setup/setup.sh   (from the project root; called by make)
+set -euo pipefail
+cd "$(dirname "$0")/.."
+stamps=.setup/stamps
+mkdir -p "$stamps"
+sudo=""; [ "$(id -u)" = 0 ] || sudo="sudo"
+step=0; total=4
+
+say() { step=$((step + 1)); printf '[%d/%d] %-28s' "$step" "$total" "$1"; began=$(date +%s%N); }
+ok() { printf ' %s (%d.%d s)\n' "${1:-done}" $((($(date +%s%N) - began) / 1000000000)) $((($(date +%s%N) - began) / 100000000 % 10)); }
+fail() { printf '\nglasshive: error: %s\n' "$1" >&2; exit 1; }
+
+logged() { # run a step quietly; show its log only when it fails
+  local log="$stamps/$1.log"; shift
+  if ! "$@" >"$log" 2>&1; then tail -n 30 "$log" >&2; fail "'$*' failed; the whole log is in $log"; fi
+}
+
+installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed'; }
+
+missing_packages() {
+  local line name found
+  while read -r line; do
+    line=${line%%#*}; line=${line//[[:space:]]/}
+    [ -n "$line" ] || continue
+    found=""
+    for name in ${line//|/ }; do installed "$name" && found=yes && break; done
+    [ -n "$found" ] || echo "$line"
+  done <.setup/packages.txt
+}
+
+system_packages() {
+  say "system packages"
+  command -v apt-get >/dev/null || fail "apt-get is missing: Debian 12 or Ubuntu 24.04 is needed (or install the packages of .setup/packages.txt by hand)"
+  local wanted name choice missing
+  missing=$(missing_packages)
+  if [ -z "$missing" ]; then ok "there already"; return; fi
+  [ -z "$sudo" ] || command -v sudo >/dev/null || fail "not root and no sudo: run as root, or install these first: $missing"
+  printf ' installing: %s\n' "$(echo "$missing" | tr '\n' ' ')"
+  logged apt-update $sudo apt-get update
+  wanted=()
+  for name in $missing; do
+    choice=""
+    for candidate in ${name//|/ }; do
+      if apt-cache policy "$candidate" 2>/dev/null | grep -q 'Candidate: [^(]'; then choice=$candidate; break; fi
+    done
+    [ -n "$choice" ] || fail "no package '$name' in this distribution's lists"
+    wanted+=("$choice")
+  done
+  logged apt-install $sudo env DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends "${wanted[@]}"
+  printf '      %-28s' ""; ok
+}
+
+find_python() {
+  local candidate
+  for candidate in ${PYTHON:-} python3 python3.13 python3.12 python3.11 /usr/bin/python3; do
+    if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then command -v "$candidate"; return; fi
+  done
+  fail "Python 3.11 or later was not found (set PYTHON=/path/to/python3)"
+}
+
+python_environment() {
+  say "python environment"
+  local want
+  want=$(cat .setup/requirements.lock pyproject.toml .setup/setup.sh | sha256sum)
+  if [ -x .venv/bin/glasshive ] && [ "$(cat "$stamps/venv" 2>/dev/null)" = "$want" ]; then ok "there already"; return; fi
+  [ -x .venv/bin/python ] || logged venv "$(find_python)" -m venv .venv
+  [ -x .venv/bin/uv ] || logged uv .venv/bin/python -m pip install --disable-pip-version-check "$(grep -oE '^uv==[^ ]+' .setup/requirements.lock)"
+  logged sync .venv/bin/uv pip sync --python .venv/bin/python --require-hashes .setup/requirements.lock
+  logged project .venv/bin/uv pip install --python .venv/bin/python --no-deps --no-build-isolation -e .
+  # The distribution's bcc is pure Python over libbcc.so: it is the one system module that the environment borrows.
+  local site
+  site=$(.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))')
+  ln -sfn /usr/lib/python3/dist-packages/bcc "$site/bcc"
+  echo "$want" >"$stamps/venv"
+  ok
+}
+
+bpf_objects() {
+  say "BPF objects"
+  logged bpf make --no-print-directory -C bpf
+  ok "$(find bpf/build -name '*.bpf.o' 2>/dev/null | wc -l) objects"
+}
+
+kernel_state() { # bpffs is mounted by systemd on most machines
+  say "kernel file systems"
+  if ! grep -q ' /sys/fs/bpf bpf ' /proc/mounts; then
+    $sudo mount -t bpf bpf /sys/fs/bpf 2>/dev/null || { ok "bpffs cannot be mounted here: clusters need it"; return; }
+  fi
+  ok
+}
+
+system_packages
+python_environment
+bpf_objects
+kernel_state
