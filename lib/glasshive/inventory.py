@@ -1,11 +1,13 @@
 """What a cluster owns, written down before it is made.
 
-Every process, network namespace, bpffs directory, cgroup, directory, mount and file of a cluster is added here *before* it is created
-(processes: right after, as their number is not known earlier; until then their cgroup stands for them). ``glasshive down`` removes
-by this list, newest first, and never by pattern: so it also works after a crash half-way through ``up``.
+Every process, network namespace, bpffs directory, cgroup, directory, mount and file of a cluster is added here *before*
+it is created (processes: right after, as their number is not known earlier; until then their cgroup stands for them).
+``glasshive down`` removes by this list, newest first, and never by pattern: so it also works after a crash half-way
+through ``up``.
 
-The file is append-only, one JSON array ``["+"|"-", kind, ident]`` a line. Several processes append to it at once: each line is one
-write(2) on an ``O_APPEND`` descriptor, which the kernel does not interleave. Removal itself is ``cluster.embedded.teardown``.
+The file is append-only, one JSON array ``["+"|"-", kind, ident]`` a line. Several processes append to it at once: each
+line is one write(2) on an ``O_APPEND`` descriptor, which the kernel does not interleave. Removal itself is
+``cluster.embedded.teardown``.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ class Entry(NamedTuple):
 
 
 class Inventory:
-    """The list of one cluster, at ``path``. Cheap to make: the file is opened at the first change. Safe to use after fork."""
+    """The list of one cluster, at ``path``. Cheap to make: the file is opened at the first change. Safe after fork."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path = Path(path)
@@ -95,7 +97,7 @@ class Inventory:
 
 
 def process_ident(pid: int) -> str | None:
-    """``"<pid>:<start time>"`` of a process, which no later process with the same number can have; None if there is none."""
+    """``"<pid>:<start time>"`` of a process, which no later process of that number can have; None without one."""
     started = _start_time(pid)
     return None if started is None else f"{pid}:{started}"
 
