@@ -1,0 +1,1 @@
+"""Kubernetes and cilium.io objects as validated values; one module per kind."""
