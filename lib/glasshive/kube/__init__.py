@@ -1,1 +1,1 @@
-"""The Kubernetes API, from both sides: client (requests, informers, work queue) and server (the embedded API server)."""
+"""The Kubernetes API from both sides: client (requests, informers, work queue) and the embedded API server."""
