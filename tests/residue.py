@@ -42,7 +42,7 @@ _FD_BY_ID = {"prog": 13, "map": 14, "link": 30}
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Things by kind, identifying text -> readable text; BPF objects ``held`` by others; ``company``: other sessions."""
+    """Things by kind, identifying text -> readable text; BPF objects ``held`` by others; ``company``: others test."""
 
     things: dict[str, dict[str, str]] = field(default_factory=dict)
     held: frozenset[tuple[str, int]] = frozenset()
