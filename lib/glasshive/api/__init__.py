@@ -1,1 +1,12 @@
 """Kubernetes and cilium.io objects as validated values; one module per kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def crds() -> list[dict[str, Any]]:
+    """Every CustomResourceDefinition that a Glasshive cluster needs, for the operator to apply."""
+    from glasshive.api import cilium_identity
+
+    return [cilium_identity.crd()]
