@@ -1,0 +1,187 @@
+"""What an embedded cluster is asked to be: checked values, from keyword arguments or from a ``--config`` file.
+
+The file is YAML with the field names of ``_FIELDS``; a mistake is one line that names file, field and what is allowed::
+
+    name: demo
+    nodes: 3
+    routing: native              # or tunnel
+    ipFamilies: [ipv4, ipv6]
+    podCIDRs: [10.244.0.0/16, "fd00:10:244::/48"]
+    serviceCIDRs: [10.96.0.0/16, "fd00:10:96::/112"]
+    nodePrefixLengths: {ipv4: 24, ipv6: 64}   # pods' share of one node; longer = a smaller pool
+    mtu: 1500                    # of the fabric; pods get less under a tunnel
+    apiPort: 0                   # 0 lets the system choose
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Self
+
+from glasshive.errors import ManifestError, UsageError
+
+DEFAULT_NAME = "hive"
+NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
+ROUTING = ("native", "tunnel")
+FAMILIES = ("ipv4", "ipv6")
+MAX_NODES = 1000
+_MIN_MTU, _MAX_MTU = 1280, 9000
+
+_POD_CIDRS = {"ipv4": "10.244.0.0/16", "ipv6": "fd00:10:244::/48"}
+_SERVICE_CIDRS = {"ipv4": "10.96.0.0/16", "ipv6": "fd00:10:96::/112"}
+_NODE_PREFIXES = {"ipv4": 24, "ipv6": 64}
+_BITS = {"ipv4": 32, "ipv6": 128}
+
+# Field in the file -> field of ClusterConfig.
+_FIELDS = {
+    "name": "name",
+    "nodes": "nodes",
+    "routing": "routing",
+    "ipFamilies": "ip_families",
+    "podCIDRs": "pod_cidrs",
+    "serviceCIDRs": "service_cidrs",
+    "nodePrefixLengths": "node_prefix_lengths",
+    "mtu": "mtu",
+    "apiPort": "api_port",
+}
+
+
+@dataclass(frozen=True)
+class ClusterConfig:
+    """One embedded cluster.
+
+    CIDR tuples hold one network per family, in the order of ``ip_families``; empty means the usual ones. ``mtu`` is in
+    bytes. Raises UsageError when a value is not allowed.
+    """
+
+    name: str = DEFAULT_NAME
+    nodes: int = 3
+    routing: str = "native"
+    ip_families: tuple[str, ...] = FAMILIES
+    pod_cidrs: tuple[str, ...] = ()
+    service_cidrs: tuple[str, ...] = ()
+    node_prefix_lengths: Mapping[str, int] = field(default_factory=dict)
+    mtu: int = 1500
+    api_port: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        _number("nodes", self.nodes, 1, MAX_NODES)
+        _choice("routing", self.routing, ROUTING)
+        self._check_families()
+        for name, usual in (("pod_cidrs", _POD_CIDRS), ("service_cidrs", _SERVICE_CIDRS)):
+            object.__setattr__(self, name, _networks(name, getattr(self, name), self.ip_families, usual))
+        self._check_prefix_lengths()
+        _number("mtu", self.mtu, _MIN_MTU, _MAX_MTU)
+        _number("api_port", self.api_port, 0, 65535)
+
+    def _check_families(self) -> None:
+        families = tuple(self.ip_families) if isinstance(self.ip_families, list | tuple) else (self.ip_families,)
+        if not families or len(set(families)) != len(families) or not set(families) <= set(FAMILIES):
+            raise UsageError(f"ip_families: {list(families)!r} is not allowed; allowed: ipv4, ipv6, or both")
+        object.__setattr__(self, "ip_families", families)
+
+    def _check_prefix_lengths(self) -> None:
+        given = self.node_prefix_lengths
+        if not isinstance(given, Mapping) or not set(given) <= set(FAMILIES):
+            raise UsageError(f"node_prefix_lengths: {given!r} is not allowed; allowed: a map, {{ipv4: 24, ipv6: 64}}")
+        chosen = {}
+        for family, cidr in zip(self.ip_families, self.pod_cidrs, strict=True):
+            network = ipaddress.ip_network(cidr)
+            # A pool too small for the usual share is cut into as many parts as there are nodes.
+            usual = max(_NODE_PREFIXES[family], network.prefixlen + (self.nodes - 1).bit_length())
+            length = given.get(family, usual)
+            _number(f"node_prefix_lengths.{family}", length, network.prefixlen, _BITS[family] - 2)
+            if self.nodes > 1 << min(length - network.prefixlen, 20):
+                parts = 1 << (length - network.prefixlen)
+                raise UsageError(
+                    f"node_prefix_lengths.{family}: /{length} cuts {cidr} into {parts} pools, too few for "
+                    f"{self.nodes} nodes; allowed: a longer prefix, or a wider pod_cidrs"
+                )
+            chosen[family] = length
+        object.__setattr__(self, "node_prefix_lengths", chosen)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-friendly form, as kept in ``cluster.json``."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Self:
+        """Read back what :meth:`to_dict` gave; unknown keys are ignored."""
+        known = {f.name for f in fields(cls)}
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in data.items() if k in known}
+        return cls(**values)
+
+    @classmethod
+    def from_file(cls, path: str | Path, **overrides: Any) -> Self:
+        """Read a YAML file; ``overrides`` (None = not given) win over it. Raises ManifestError."""
+        document = _load_yaml(Path(path))
+        values: dict[str, Any] = {}
+        for key, value in document.items():
+            if key not in _FIELDS:
+                raise ManifestError(f"{path}: {key}: no such field; allowed: {', '.join(_FIELDS)}")
+            values[_FIELDS[key]] = tuple(value) if isinstance(value, list) else value
+        values |= {key: value for key, value in overrides.items() if value is not None}
+        try:
+            return cls(**values)
+        except UsageError as error:
+            field_name, _, rest = error.message.partition(":")
+            head, dot, tail = field_name.partition(".")
+            shown = next((k for k, v in _FIELDS.items() if v == head), head) + dot + tail
+            raise ManifestError(f"{path}: {shown}:{rest}") from None
+
+
+def check_name(name: object) -> None:
+    """Raise UsageError unless ``name`` can name a cluster."""
+    if not isinstance(name, str) or not NAME_PATTERN.fullmatch(name):
+        raise UsageError(f"name: {name!r} is not allowed; allowed: 1 to 32 of a-z, 0-9 and -, no - at either end")
+
+
+def _number(name: str, value: object, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise UsageError(f"{name}: {value!r} is not allowed; allowed: a whole number from {low} to {high}")
+
+
+def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise UsageError(f"{name}: {value!r} is not allowed; allowed: {', '.join(allowed)}")
+
+
+def _networks(name: str, given: object, families: tuple[str, ...], usual: Mapping[str, str]) -> tuple[str, ...]:
+    """One network per family, in the families' order."""
+    values = [given] if isinstance(given, str) else list(given) if isinstance(given, list | tuple) else None
+    if values is None:
+        raise UsageError(f"{name}: {given!r} is not allowed; allowed: a list such as {list(usual.values())}")
+    found: dict[str, str] = {}
+    for value in values:
+        try:
+            network = ipaddress.ip_network(value)
+        except (ValueError, TypeError):
+            raise UsageError(f"{name}: {value!r} is not allowed; allowed: networks such as {usual['ipv4']}") from None
+        family = f"ipv{network.version}"
+        if family not in families or family in found:
+            raise UsageError(f"{name}: {value!r} is not allowed; allowed: one network each for {', '.join(families)}")
+        found[family] = str(network)
+    return tuple(found.get(family, usual[family]) for family in families)
+
+
+def _load_yaml(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise ManifestError(f"{path}: cannot be read: {error.strerror}") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f" line {mark.line + 1}" if mark else ""
+        raise ManifestError(f"{path}:{where} is not YAML: {getattr(error, 'problem', error)}") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise ManifestError(f"{path}: must be a map of fields; allowed: {', '.join(_FIELDS)}")
+    return document
