@@ -7,6 +7,6 @@ from typing import Any
 
 def crds() -> list[dict[str, Any]]:
     """Every CustomResourceDefinition that a Glasshive cluster needs, for the operator to apply."""
-    from glasshive.api import cilium_identity
+    from glasshive.api import cilium_endpoint, cilium_identity, cilium_node
 
-    return [cilium_identity.crd()]
+    return [module.crd() for module in (cilium_endpoint, cilium_identity, cilium_node)]

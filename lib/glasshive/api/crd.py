@@ -1,0 +1,60 @@
+"""Putting a CustomResourceDefinition together from a ``Resource`` and the schema of its body."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from glasshive.api.resources import CUSTOM_RESOURCE_DEFINITION, Resource
+
+Schema = dict[str, Any]
+
+STRING: Schema = {"type": "string"}
+INTEGER: Schema = {"type": "integer"}
+STRINGS: Schema = {"type": "array", "items": STRING}
+STRING_MAP: Schema = {"type": "object", "additionalProperties": STRING}
+ANYTHING: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+
+
+def record(**fields: Schema) -> Schema:
+    """Schema of an object with these fields; ``_`` in a name stands for ``-``."""
+    return {"type": "object", "properties": {name.replace("_", "-"): schema for name, schema in fields.items()}}
+
+
+def array(items: Schema) -> Schema:
+    """Schema of a list."""
+    return {"type": "array", "items": items}
+
+
+def column(name: str, path: str, kind: str = "string", *, priority: int = 0) -> Schema:
+    """A column of ``kubectl get``; ``priority`` 1 means only with ``-o wide``."""
+    return {"name": name, "type": kind, "jsonPath": path, "priority": priority}
+
+
+def definition(resource: Resource, body: dict[str, Schema], columns: list[Schema]) -> dict[str, Any]:
+    """Return the CustomResourceDefinition; ``body`` holds the schemas of the top-level fields."""
+    properties = {"apiVersion": STRING, "kind": STRING, "metadata": {"type": "object"}, **body}
+    version: dict[str, Any] = {
+        "name": resource.version,
+        "served": True,
+        "storage": True,
+        "schema": {"openAPIV3Schema": {"type": "object", "properties": properties, "required": ["metadata"]}},
+        "additionalPrinterColumns": columns,
+    }
+    if resource.subresource("status"):
+        version["subresources"] = {"status": {}}
+    return CUSTOM_RESOURCE_DEFINITION.object(
+        f"{resource.plural}.{resource.group}",
+        spec={
+            "group": resource.group,
+            "scope": "Namespaced" if resource.namespaced else "Cluster",
+            "names": {
+                "kind": resource.kind,
+                "listKind": resource.list_kind,
+                "plural": resource.plural,
+                "singular": resource.singular,
+                "shortNames": list(resource.short_names),
+                "categories": list(resource.categories),
+            },
+            "versions": [version],
+        },
+    )
