@@ -16,7 +16,10 @@ setup: ## system packages, .venv, BPF objects (skips what is there)
 lab: setup ## set up, bring a three-node cluster up, open JupyterLab (HEADLESS=1: run the tour instead)
 	@$(ROOT) $(PY)/glasshive lab start --cluster $(CLUSTER) --nodes $(NODES) $(if $(HEADLESS),--headless)
 
-test: setup ## every test this machine can run; says what was skipped and why
+setup-test: ## the same with what only the tests need
+	@.setup/setup.sh test
+
+test: setup-test ## every test this machine can run; says what was skipped and why
 	@$(ROOT) $(PY)/python -m pytest $(PYTEST_ARGS)
 
 check: setup ## ruff, mypy strict, import contracts, clang-format, notebook rules
@@ -49,8 +52,8 @@ lock: ## resolve dependencies again into .setup/requirements.lock
 
 clean: ## take clusters down and remove everything that was built
 	@if [ -x $(PY)/glasshive ]; then $(ROOT) $(PY)/glasshive down --all; fi
-	@rm -rf bpf/build .setup/stamps .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache results build
+	@rm -rf bpf/build .setup/stamps .setup/vm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache results build
 	@rm -rf .venv lib/glasshive.egg-info
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-.PHONY: help setup lab test check fmt bpf labs goldens bench lock clean
+.PHONY: help setup setup-test lab test check fmt bpf labs goldens bench lock clean

@@ -1,12 +1,13 @@
 #!/usr/bin/env bash
 # Sets a fresh Debian 12 or Ubuntu 24.04 machine up for Glasshive. Every step is skipped when its inputs have not changed.
-# Usage: .setup/setup.sh   (from the project root; called by make)
+# Usage: .setup/setup.sh [test]   (from the project root; called by make; `test` adds what only the tests need)
 set -euo pipefail
 cd "$(dirname "$0")/.."
 stamps=.setup/stamps
 mkdir -p "$stamps"
 sudo=""; [ "$(id -u)" = 0 ] || sudo="sudo"
-step=0; total=4
+for_tests=""; [ "${1:-}" != test ] || for_tests=yes
+step=0; total=$((4 + ${#for_tests} / 3))
 
 say() { step=$((step + 1)); printf '[%d/%d] %-28s' "$step" "$total" "$1"; began=$(date +%s%N); }
 ok() { printf ' %s (%d.%d s)\n' "${1:-done}" $((($(date +%s%N) - began) / 1000000000)) $((($(date +%s%N) - began) / 100000000 % 10)); }
@@ -24,6 +25,7 @@ missing_packages() {
   while read -r line; do
     line=${line%%#*}; line=${line//[[:space:]]/}
     [ -n "$line" ] || continue
+    if [ "$line" = "[test]" ]; then [ -n "$for_tests" ] && continue || break; fi
     found=""
     for name in ${line//|/ }; do installed "$name" && found=yes && break; done
     [ -n "$found" ] || echo "$line"
@@ -91,7 +93,25 @@ kernel_state() { # bpffs is mounted by systemd on most machines
   ok
 }
 
+vm_kernel() { # a stock kernel for the virtual machine lane, unpacked beside us: nothing of it is installed on this machine
+  say "virtual machine lane"
+  local folder=.setup/vm package meta
+  if ls "$folder"/boot/vmlinuz-* >/dev/null 2>&1; then ok "there already"; return; fi
+  for meta in linux-image-amd64 linux-image-generic; do
+    package=$(apt-cache depends "$meta" 2>/dev/null | awk '/Depends: linux-image-/ {print $2; exit}')
+    [ -z "$package" ] || break
+  done
+  if [ -z "$package" ]; then ok "no stock kernel package for this machine: its tests will be skipped"; return; fi
+  rm -rf "$folder.new"; mkdir -p "$folder.new"
+  if ! (cd "$folder.new" && apt-get download "$package" && dpkg -x ./*.deb . && rm ./*.deb) >"$stamps/vm.log" 2>&1; then
+    rm -rf "$folder.new"; ok "$package could not be fetched ($stamps/vm.log): its tests will be skipped"; return
+  fi
+  mv "$folder.new" "$folder"
+  ok "$package"
+}
+
 system_packages
 python_environment
 bpf_objects
 kernel_state
+[ -z "$for_tests" ] || vm_kernel
