@@ -1,0 +1,349 @@
+"""From a compiled object to programs and maps in the kernel.
+
+``ObjectSpec`` is what the ELF file says, changeable until it is loaded; ``load`` may be called again and makes new
+kernel objects each time. Attaching is the next step: see ``link``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from glasshive.bpf import libbpf, syscall, verifier
+from glasshive.bpf.btf import Btf
+from glasshive.bpf.layout import element_dtype
+from glasshive.bpf.map import Map, read_info
+from glasshive.bpf.program import Program
+from glasshive.bpf.rodata import Rodata
+from glasshive.bpf.uapi import AttachType, MapType, ProgType, known, type_name
+from glasshive.errors import BpfError, CapabilityError, MapIncompatibleError, NotFoundError, UsageError, VerifierError
+
+# Section names that libbpf 1.1 does not know yet.
+_NEWER_SECTIONS = {
+    "tc": (ProgType.SCHED_CLS, 0),
+    "tcx": (ProgType.SCHED_CLS, 0),
+    "classifier": (ProgType.SCHED_CLS, 0),
+    "netkit": (ProgType.SCHED_CLS, 0),
+    "netfilter": (ProgType.NETFILTER, AttachType.NETFILTER),
+}
+_WITHOUT_ATTACH_TYPE = {
+    ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.SOCKET_FILTER, ProgType.KPROBE, ProgType.TRACEPOINT,
+    ProgType.RAW_TRACEPOINT, ProgType.PERF_EVENT, ProgType.SYSCALL,
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class ProgramSpec:
+    """A program of the object: the C function's name, its ELF section and what the section says."""
+
+    name: str
+    section: str
+    type: ProgType
+    attach_type: AttachType | None
+    instructions: int
+
+
+@dataclass(slots=True)
+class MapSpec:
+    """A map of the object; sizes in bytes. ``max_entries`` may be changed before loading."""
+
+    name: str
+    type: MapType
+    key_size: int
+    value_size: int
+    max_entries: int
+    flags: int
+    btf_key_type_id: int
+    btf_value_type_id: int
+    internal: bool
+
+
+class ObjectSpec:
+    """What a compiled object says: ``programs``, ``maps``, ``btf`` and ``rodata``, by name."""
+
+    def __init__(self, data: bytes, name: str) -> None:
+        self.name = name
+        self._data = data
+        self._handle: int | None = self._open()
+        self.programs = {each.name: each for each in map(_program_spec, _programs(self._handle))}
+        self.maps = {each.name: each for each in map(_map_spec, _maps(self._handle))}
+        self._rodata_before = _initial_value(self._handle, ".rodata")
+        self._btf_bytes = _btf_bytes(self._handle)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str]) -> ObjectSpec:
+        """Read an object file. Raises NotFoundError without the file, BpfError when it is not a BPF object."""
+        path = Path(path)
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError as error:
+            raise NotFoundError(f"there is no BPF object {path}", hint="make bpf builds the objects") from error
+        return cls(data, path.name.split(".")[0])
+
+    @cached_property
+    def btf(self) -> Btf:
+        """Types of the object, with the section offsets that libbpf filled in."""
+        if not self._btf_bytes:
+            raise UsageError(f"object {self.name} has no BTF", hint="compile it with clang -g -target bpf")
+        return Btf(self._btf_bytes)
+
+    @cached_property
+    def rodata(self) -> Rodata:
+        """The object's ``const volatile`` variables."""
+        return Rodata(self.btf, ".rodata", self._rodata_before)
+
+    def load(self, pins: str | os.PathLike[str] | None = None, only: Collection[str] | None = None) -> LoadedObject:
+        """Load into the kernel: all programs, or ``only`` those named.
+
+        Maps of which a pin of the same name exists below ``pins`` are reused (MapIncompatibleError when they do not
+        fit); nothing is pinned. Raises VerifierError, PermissionNeededError, CapabilityError or BpfError.
+        """
+        lib = libbpf.library()
+        handle, self._handle = self._handle or self._open(), None
+        try:
+            reused = self._prepare(handle, Path(pins) if pins is not None else None, only)
+            with libbpf.caught_messages() as messages:
+                result = lib.bpf_object__load(handle)
+            if result < 0:
+                raise self._failure(messages, -result)
+            return self._collect(handle, reused)
+        finally:
+            lib.bpf_object__close(handle)
+
+    def close(self) -> None:
+        """Let go of libbpf's copy of the object. The spec stays usable."""
+        if self._handle:
+            libbpf.library().bpf_object__close(self._handle)
+            self._handle = None
+
+    def __del__(self) -> None:
+        if getattr(self, "_handle", None):
+            self.close()
+
+    # ---- inside
+
+    def _open(self) -> int:
+        lib = libbpf.library()
+        opts = libbpf.OpenOpts(ctypes.sizeof(libbpf.OpenOpts), self.name.encode())
+        with libbpf.caught_messages() as messages:
+            handle: int | None = lib.bpf_object__open_mem(self._data, len(self._data), ctypes.byref(opts))
+        if not handle:
+            error, reason = ctypes.get_errno(), _last(messages)
+            raise BpfError(f"{self.name} is not a BPF object that libbpf can open{reason}", error)
+        return handle
+
+    def _prepare(self, handle: int, pins: Path | None, only: Collection[str] | None) -> set[str]:
+        lib = libbpf.library()
+        unknown = set(only or ()) - set(self.programs)
+        if unknown:
+            known = ", ".join(sorted(self.programs))
+            raise NotFoundError(
+                f"object {self.name} has no program {', '.join(sorted(unknown))}", hint=f"it has {known}"
+            )
+        for program in _programs(handle):
+            spec = self.programs[lib.bpf_program__name(program).decode()]
+            if lib.bpf_program__type(program) != spec.type:
+                lib.bpf_program__set_type(program, spec.type)
+                lib.bpf_program__set_expected_attach_type(program, spec.attach_type or 0)
+            if only is not None and spec.name not in only:
+                lib.bpf_program__set_autoload(program, False)
+        reused = set()
+        for each in _maps(handle):
+            spec_of_map = self.maps[_map_name(each)]
+            lib.bpf_map__set_pin_path(each, None)  # pinning is our own, visible step
+            if lib.bpf_map__max_entries(each) != spec_of_map.max_entries:
+                lib.bpf_map__set_max_entries(each, spec_of_map.max_entries)
+            if spec_of_map.name == ".rodata" and "rodata" in self.__dict__ and self.rodata.changed:
+                _write_initial_value(each, bytes(self.rodata.content))
+            if pins is not None and not spec_of_map.internal and (pins / spec_of_map.name).exists():
+                _reuse(each, spec_of_map, pins / spec_of_map.name)
+                reused.add(spec_of_map.name)
+        return reused
+
+    def _failure(self, messages: list[str], error: int) -> Exception:
+        name = verifier.failed_program(messages) or self.name
+        log = verifier.verifier_log(messages)
+        if log.strip():
+            return VerifierError(name, str(verifier.reason(log)), log, error)
+        if error in (errno.EPERM, errno.EACCES):
+            if not syscall.has_capabilities(syscall.CAP_BPF, syscall.CAP_PERFMON, syscall.CAP_NET_ADMIN):
+                return syscall.failure(f"load {name}", error)
+            spec = self.programs.get(name)
+            kind = type_name(ProgType, spec.type) if spec else "unknown"
+            return CapabilityError(
+                f"the kernel does not permit program {name} of type {kind}", hint="glasshive doctor says what it can do"
+            )
+        return BpfError(f"could not load {name}{_last(messages)}", error)
+
+    def _collect(self, handle: int, reused: set[str]) -> LoadedObject:
+        lib = libbpf.library()
+        programs, maps = {}, {}
+        for pointer in _programs(handle):
+            spec = self.programs[lib.bpf_program__name(pointer).decode()]
+            fd = lib.bpf_program__fd(pointer)
+            if fd >= 0:
+                programs[spec.name] = Program(
+                    _own(fd), attach_type=spec.attach_type, name=spec.name, section=spec.section
+                )
+        for pointer in _maps(handle):
+            of = self.maps[_map_name(pointer)]
+            btf = self.btf if self._btf_bytes else None
+            key = element_dtype(btf, of.btf_key_type_id, of.key_size)
+            value = element_dtype(btf, of.btf_value_type_id, of.value_size)
+            maps[of.name] = Map(_own(lib.bpf_map__fd(pointer)), key_dtype=key, value_dtype=value, name=of.name)
+        internal = {name for name, of in self.maps.items() if of.internal}
+        return LoadedObject(self, programs, maps, reused, internal)
+
+
+class LoadedObject:
+    """Programs and maps of one object in the kernel. They live as long as this, a pin, or a link holds them."""
+
+    def __init__(
+        self, spec: ObjectSpec, programs: dict[str, Program], maps: dict[str, Map], reused: set[str], internal: set[str]
+    ) -> None:
+        self.spec = spec
+        self.programs = programs
+        self.maps = maps
+        self.reused = frozenset(reused)
+        """Names of the maps that were taken over from pins."""
+        self._internal = internal
+
+    @property
+    def btf(self) -> Btf:
+        """Types of the object."""
+        return self.spec.btf
+
+    def pin_maps(self, directory: str | os.PathLike[str], only: Collection[str] | None = None) -> list[str]:
+        """Pin the maps that were not reused (.rodata, .bss ... never) as directory/name; returns their names."""
+        directory = Path(directory)
+        directory.mkdir(parents=True, exist_ok=True)
+        made = []
+        for name, each in self.maps.items():
+            if name in self._internal or name in self.reused or (only is not None and name not in only):
+                continue
+            each.pin(directory / name)
+            made.append(name)
+        return made
+
+    def close(self) -> None:
+        """Close every file descriptor; what is attached or pinned stays in the kernel."""
+        for program in self.programs.values():
+            program.close()
+        for each in self.maps.values():
+            each.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<LoadedObject {self.spec.name}: {len(self.programs)} programs, {len(self.maps)} maps>"
+
+
+def _programs(handle: int) -> Iterator[int]:
+    lib = libbpf.library()
+    pointer = lib.bpf_object__next_program(handle, None)
+    while pointer:
+        yield pointer
+        pointer = lib.bpf_object__next_program(handle, pointer)
+
+
+def _maps(handle: int) -> Iterator[int]:
+    lib = libbpf.library()
+    pointer = lib.bpf_object__next_map(handle, None)
+    while pointer:
+        yield pointer
+        pointer = lib.bpf_object__next_map(handle, pointer)
+
+
+def _program_spec(pointer: int) -> ProgramSpec:
+    lib = libbpf.library()
+    section = lib.bpf_program__section_name(pointer).decode()
+    kind, attach = lib.bpf_program__type(pointer), lib.bpf_program__expected_attach_type(pointer)
+    if kind == ProgType.UNSPEC:
+        kind, attach = _NEWER_SECTIONS.get(section.split("/")[0], (ProgType.UNSPEC, 0))
+    of = known(ProgType, kind) or ProgType.UNSPEC
+    attach_type = known(AttachType, attach) if of not in _WITHOUT_ATTACH_TYPE else None
+    return ProgramSpec(
+        lib.bpf_program__name(pointer).decode(), section, of, attach_type,
+        lib.bpf_program__insn_cnt(pointer),
+    )  # fmt: skip
+
+
+def _map_name(pointer: int) -> str:
+    """Name of a map; libbpf's ``pod.rodata`` is ``.rodata`` here, as in the ELF file."""
+    lib = libbpf.library()
+    name: str = lib.bpf_map__name(pointer).decode()
+    return name[name.index(".") :] if lib.bpf_map__is_internal(pointer) and "." in name else name
+
+
+def _map_spec(pointer: int) -> MapSpec:
+    lib = libbpf.library()
+    kind = lib.bpf_map__type(pointer)
+    return MapSpec(
+        _map_name(pointer), known(MapType, kind) or MapType.UNSPEC, lib.bpf_map__key_size(pointer),
+        lib.bpf_map__value_size(pointer), lib.bpf_map__max_entries(pointer), lib.bpf_map__map_flags(pointer),
+        lib.bpf_map__btf_key_type_id(pointer), lib.bpf_map__btf_value_type_id(pointer),
+        lib.bpf_map__is_internal(pointer),
+    )  # fmt: skip
+
+
+def _initial_value(handle: int, name: str) -> bytes:
+    for pointer in _maps(handle):
+        if _map_name(pointer) == name:
+            size = ctypes.c_size_t()
+            at = libbpf.library().bpf_map__initial_value(pointer, ctypes.byref(size))
+            return ctypes.string_at(at, size.value) if at else b""
+    return b""
+
+
+def _write_initial_value(pointer: int, content: bytes) -> None:
+    size = ctypes.c_size_t()
+    at = libbpf.library().bpf_map__initial_value(pointer, ctypes.byref(size))
+    ctypes.memmove(at, content, min(size.value, len(content)))
+
+
+def _btf_bytes(handle: int) -> bytes:
+    lib = libbpf.library()
+    btf = lib.bpf_object__btf(handle)
+    if not btf:
+        return b""
+    size = ctypes.c_uint32()
+    at = lib.btf__raw_data(btf, ctypes.byref(size))
+    return ctypes.string_at(at, size.value) if at else b""
+
+
+def _reuse(pointer: int, spec: MapSpec, path: Path) -> None:
+    fd = syscall.open_pin(path)
+    try:
+        info = read_info(fd)
+        for fact in ("type", "key_size", "value_size", "max_entries", "flags"):
+            pinned, wanted = getattr(info, fact), getattr(spec, fact)
+            if pinned != wanted:
+                raise MapIncompatibleError(
+                    f"the pinned map {path} does not fit: its {fact} is {pinned}, the object wants {wanted}",
+                    hint="remove the pin to start with an empty map",
+                )
+        error = libbpf.library().bpf_map__reuse_fd(pointer, fd)
+        if error < 0:
+            raise BpfError(f"could not reuse the pinned map {path}", -error)
+    finally:
+        os.close(fd)
+
+
+def _own(fd: int) -> int:
+    """Duplicate libbpf's file descriptor, close-on-exec, so that the kernel object outlives libbpf's copy."""
+    return os.dup(fd)
+
+
+def _last(messages: list[str]) -> str:
+    """Libbpf's first warning names the cause; those after it only pass the failure on."""
+    return ": " + messages[0].strip().removeprefix("libbpf: ") if messages else ""
