@@ -8,6 +8,8 @@
 enum gh_ipcache_flags {
 	GH_IPCACHE_IN_CLUSTER = 1, /* reached without masquerade: a pod, a pod prefix or a node */
 	GH_IPCACHE_TUNNEL = 2, /* encapsulate to node_addr */
+	GH_IPCACHE_ONLINK =
+		4, /* native routing: node_addr is a neighbour on the node's device, no route look-up needed */
 };
 
 /* Key of the LPM trie "ipcache". An IPv4 prefix /n is written as 96 + n. */

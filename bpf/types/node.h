@@ -20,7 +20,7 @@ struct gh_node_config {
 	__u16 nat_port_min; /* masquerade source ports, host byte order, inclusive */
 	__u16 nat_port_max;
 	__u8 device_mac[6];
-	__u8 pad[2];
+	__u16 device_mtu_bytes; /* largest IP packet on the device; 0: packets are not measured */
 	union gh_address node_ipv4; /* v4-mapped, all zero without the family */
 	union gh_address node_ipv6;
 	union gh_address router_ipv4;
