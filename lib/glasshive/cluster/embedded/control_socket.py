@@ -1,0 +1,67 @@
+"""Talking to a supervisor: one JSON line to ``supervisor.sock``, one JSON line back.
+
+Commands: ``{"command": "status"}`` returns the state; ``{"command": "stop"}`` is confirmed, then the supervisor ends
+its children and itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+_LIMIT_BYTES = 1 << 20
+_ANSWER_SECONDS = 5.0
+
+
+def listen(path: Path) -> socket.socket:
+    """Return a listening socket at ``path`` (mode 0600); a predecessor's file is replaced."""
+    path.unlink(missing_ok=True)
+    server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC)
+    mask = os.umask(0o177)
+    try:
+        server.bind(os.fspath(path))
+    finally:
+        os.umask(mask)
+    server.listen(16)
+    server.setblocking(False)
+    return server
+
+
+def serve_one(server: socket.socket, answer: Callable[[dict[str, Any]], dict[str, Any]]) -> None:
+    """Accept one client and answer it. A client that stalls or talks nonsense is dropped."""
+    try:
+        client, _ = server.accept()
+    except BlockingIOError:
+        return
+    with client, contextlib.suppress(OSError, ValueError):
+        client.settimeout(0.5)  # s; clients are local and write at once
+        request = json.loads(_read_line(client))
+        client.sendall(json.dumps(answer(request)).encode() + b"\n")
+
+
+def ask(path: Path, command: str) -> dict[str, Any] | None:
+    """Send a command; the answer, or None if no supervisor listens there."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as client:
+        client.settimeout(_ANSWER_SECONDS)
+        try:
+            client.connect(os.fspath(path))
+            client.sendall(json.dumps({"command": command}).encode() + b"\n")
+            answer: dict[str, Any] = json.loads(_read_line(client))
+        except (OSError, ValueError):
+            return None
+        return answer
+
+
+def _read_line(stream: socket.socket) -> bytes:
+    data = b""
+    while not data.endswith(b"\n") and len(data) < _LIMIT_BYTES:
+        chunk = stream.recv(65536)
+        if not chunk:
+            break
+        data += chunk
+    return data
