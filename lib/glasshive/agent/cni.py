@@ -1,0 +1,131 @@
+"""How pods get and lose their network: the CNI commands, done on the node's endpoint table.
+
+``handle`` is the one entry point, for the embedded kubelet in this process as for a runtime that calls the plugin
+(``cni_plugin``), whose request arrives over node.sock. It never raises: failures are CNI error results.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from glasshive.agent.cni_protocol import CURRENT, CniError, Code, Request, result, versions
+from glasshive.agent.datapath import Datapath
+from glasshive.endpoint.table import Sandbox, collect_garbage
+from glasshive.errors import ExhaustedError, GlasshiveError, KernelError, NotFoundError
+from glasshive.model.endpoint import Endpoint, PodRef
+
+log = logging.getLogger(__name__)
+
+IdentityOf = Callable[[PodRef], Awaitable[int]]
+"""Answers with ``init`` when it cannot know better in time; the caller is corrected later."""
+
+
+class CniServer:
+    """Does CNI requests for one node. Requests must come from one event loop."""
+
+    def __init__(self, datapath: Datapath, identity_of: IdentityOf) -> None:
+        self._datapath = datapath
+        self._identity_of = identity_of
+        self.ready: Callable[[], str] = lambda: ""
+        """Says what is missing for ADD to work, "" when nothing is."""
+
+    async def handle(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        """Do one request; its result or its error result."""
+        version = CURRENT
+        try:
+            asked = Request.from_json(request)
+            version = asked.version
+            return await self._do(asked)
+        except CniError as error:
+            failure = error
+        except ExhaustedError as error:
+            failure = CniError(Code.EXHAUSTED, str(error))
+        except NotFoundError as error:
+            failure = CniError(Code.INVALID_ENVIRONMENT, str(error))
+        except KernelError as error:
+            failure = CniError(Code.KERNEL, str(error))
+        except GlasshiveError as error:
+            failure = CniError(Code.IO_FAILURE, str(error))
+        except OSError as error:
+            failure = CniError(Code.IO_FAILURE, f"{request.get('command')} failed: {error}")
+        log.warning("CNI %s of %s: %s", request.get("command"), request.get("containerId"), failure)
+        return failure.to_json(version)
+
+    async def _do(self, request: Request) -> dict[str, Any]:
+        match request.command:
+            case "ADD":
+                return await self._add(request)
+            case "DEL":
+                return self._delete(request)
+            case "CHECK":
+                return self._check(request)
+            case "STATUS":
+                return self._status()
+            case "GC":
+                return self._collect(request)
+        return versions()
+
+    async def _add(self, request: Request) -> dict[str, Any]:
+        if missing := self.ready():
+            raise CniError(Code.TRY_AGAIN_LATER, f"node {self._datapath.config.node} is not ready: {missing}")
+        table = self._datapath.endpoints
+        known = table.find(request.container_id, request.ifname)
+        if known is not None:
+            return self._again(known, request)
+        pod = _pod(request)
+        if not Path(request.netns).exists():
+            raise CniError(Code.INVALID_ENVIRONMENT, f"CNI_NETNS {request.netns} does not exist")
+        identity = await self._identity_of(pod)
+        if (known := table.find(request.container_id, request.ifname)) is not None:
+            return self._again(known, request)  # a second ADD came while this one waited for an identity
+        self._datapath.hurry()
+        sandbox = Sandbox(request.container_id, request.ifname, request.netns, pod)
+        endpoint = table.attach(sandbox, identity)
+        return result(endpoint, table.gateways(), request.version)
+
+    def _again(self, known: Endpoint, request: Request) -> dict[str, Any]:
+        """ADD repeated: the same answer if all is well, as when an agent died before its answer got through."""
+        wrong = self._datapath.endpoints.check(known, request.netns)
+        if wrong:
+            raise CniError(Code.CHECK_FAILED, f"container {request.container_id} has an endpoint already", "; ".join(wrong))
+        return result(known, self._datapath.endpoints.gateways(), request.version)
+
+    def _delete(self, request: Request) -> dict[str, Any]:
+        """Idempotent: what is gone already is no error, and neither is a container that was never here."""
+        endpoint = self._datapath.endpoints.find(request.container_id, request.ifname)
+        if endpoint is not None:
+            self._datapath.hurry()
+            self._datapath.endpoints.detach(endpoint)
+        return {}
+
+    def _check(self, request: Request) -> dict[str, Any]:
+        endpoint = self._datapath.endpoints.find(request.container_id, request.ifname)
+        if endpoint is None:
+            raise CniError(Code.UNKNOWN_CONTAINER, f"container {request.container_id} has no endpoint {request.ifname}")
+        wrong = self._datapath.endpoints.check(endpoint, request.netns)
+        if wrong:
+            raise CniError(Code.CHECK_FAILED, f"endpoint {endpoint.id} of {endpoint.pod} is damaged", "; ".join(wrong))
+        return {}
+
+    def _status(self) -> dict[str, Any]:
+        if missing := self.ready():
+            raise CniError(Code.NOT_AVAILABLE, f"node {self._datapath.config.node} is not ready: {missing}")
+        return {}
+
+    def _collect(self, request: Request) -> dict[str, Any]:
+        self._datapath.hurry()
+        failures = collect_garbage(self._datapath.endpoints, request.attachments())
+        if failures:
+            raise CniError(Code.IO_FAILURE, f"{len(failures)} endpoints could not be removed", str(failures[0]))
+        return {}
+
+
+def _pod(request: Request) -> PodRef:
+    args = request.args
+    name, namespace = args.get("K8S_POD_NAME", ""), args.get("K8S_POD_NAMESPACE", "")
+    if not name or not namespace:
+        raise CniError(Code.INVALID_ENVIRONMENT, "CNI_ARGS needs K8S_POD_NAMESPACE and K8S_POD_NAME")
+    return PodRef(namespace, name, args.get("K8S_POD_UID", ""))

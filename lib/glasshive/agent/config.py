@@ -1,0 +1,82 @@
+"""What an agent is told at its start. Everything else it learns from the API and from the kernel."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import glasshive
+from glasshive.errors import UsageError
+
+Routing = Literal["native", "tunnel"]
+BPFFS = Path("/sys/fs/bpf/glasshive")
+
+
+def objects_directory() -> Path:
+    """Where the datapath objects are: GLASSHIVE_OBJECTS if set, else ``bpf/build`` of the source tree."""
+    told = os.environ.get("GLASSHIVE_OBJECTS")
+    return Path(told) if told else Path(glasshive.__file__).resolve().parents[2] / "bpf" / "build"
+
+
+@dataclass(frozen=True, slots=True)
+class AgentConfig:
+    """``run_dir`` is the cluster's (RUN); the node's files live below it. CIDRs are text, IPv4 first."""
+
+    cluster: str
+    node: str
+    run_dir: Path
+    routing: Routing = "native"
+    ip_families: tuple[str, ...] = ("ipv4", "ipv6")
+    pod_cidrs: tuple[str, ...] = ("10.244.0.0/16", "fd00:10:244::/48")
+    service_cidrs: tuple[str, ...] = ("10.96.0.0/16", "fd00:10:96::/112")
+    mtu: int = 1500
+    device: str = "eth0"
+    masquerade: bool = True
+    bpffs: Path = BPFFS
+    objects: Path = field(default_factory=objects_directory)
+    map_entries: Mapping[str, int] = field(default_factory=dict)
+    """Sizes of maps that differ from what the objects say, by map name."""
+
+    def __post_init__(self) -> None:
+        if self.routing not in ("native", "tunnel"):
+            raise UsageError(f"routing is {self.routing!r}", hint="use native or tunnel")
+        if not set(self.ip_families) or not set(self.ip_families) <= {"ipv4", "ipv6"}:
+            raise UsageError(f"IP families are {', '.join(self.ip_families) or 'empty'}", hint="use ipv4, ipv6 or both")
+
+    @property
+    def tunnel(self) -> bool:
+        """Whether pods of other nodes are reached through VXLAN."""
+        return self.routing == "tunnel"
+
+    @property
+    def dual_stack(self) -> bool:
+        """Whether the cluster has both address families."""
+        return len(set(self.ip_families)) == 2
+
+    @property
+    def node_dir(self) -> Path:
+        """The node's own run directory."""
+        return self.run_dir / "nodes" / self.node
+
+    @property
+    def endpoints_dir(self) -> Path:
+        """One JSON file per endpoint."""
+        return self.node_dir / "endpoints"
+
+    @property
+    def pins(self) -> Path:
+        """The node's bpffs directory, with ``maps``, ``progs`` and ``links``."""
+        return self.bpffs / self.cluster / self.node
+
+    @property
+    def api_socket(self) -> Path:
+        """The embedded API server's socket."""
+        return self.run_dir / "api.sock"
+
+    @property
+    def node_socket(self) -> Path:
+        """Where the node process serves CNI and the agent's views."""
+        return self.node_dir / "node.sock"

@@ -1,0 +1,1 @@
+"""This node: its constants for the datapath (``config``) and its devices (``devices``)."""
