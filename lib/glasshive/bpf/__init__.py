@@ -14,7 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from glasshive.bpf import btf, link
+    from glasshive.bpf import btf, inspect, link, ring
     from glasshive.bpf.bpffs import mount_bpffs
     from glasshive.bpf.map import ANY, EXIST, NOEXIST, Map
     from glasshive.bpf.object import LoadedObject, ObjectSpec
@@ -37,12 +37,14 @@ __all__ = [
     "TestRun",
     "btf",
     "expedited_rcu",
+    "inspect",
     "link",
     "mount_bpffs",
+    "ring",
     "skb_context",
 ]
 
-_MODULES = ("btf", "link")
+_MODULES = ("btf", "inspect", "link", "ring")
 _WHERE = {
     "ANY": "map",
     "EXIST": "map",

@@ -32,7 +32,10 @@ def element(cmd: Cmd, fd: int, key: int, value: int, flags: int = 0) -> int:
     return syscall.raw(cmd, ctypes.create_string_buffer(_ELEMENT.pack(fd, key, value, flags), _ELEMENT.size))
 
 
-def _batch(cmd: Cmd, fd: int, keys: int, values: int, count: int, before: int = 0, after: int = 0) -> tuple[int, int]:
+def _batch(
+    cmd: Cmd, fd: int, *, keys: int, values: int = 0, count: int, before: int = 0, after: int = 0
+) -> tuple[int, int]:
+    """Do one batch. Returns (0 or the negative errno, how many elements were done before it ended)."""
     attr = ctypes.create_string_buffer(_BATCH.pack(before, after, keys, values, count, fd, 0, 0), _BATCH.size)
     result = syscall.raw(cmd, attr)
     return result, struct.unpack_from("=I", attr, _COUNT_AT)[0]
@@ -48,7 +51,9 @@ def dump(fd: int, key_bytes: int, value_bytes: int, max_entries: int) -> tuple[B
         keys = np.empty((chunk, key_bytes), np.uint8)
         values = np.empty((chunk, value_bytes), np.uint8)
         at_keys, at_values = keys.ctypes.data, values.ctypes.data
-        result, count = _batch(Cmd.MAP_LOOKUP_BATCH, fd, at_keys, at_values, chunk, before, cursor_at)
+        result, count = _batch(
+            Cmd.MAP_LOOKUP_BATCH, fd, keys=at_keys, values=at_values, count=chunk, before=before, after=cursor_at
+        )
         if result in _NO_BATCH and not parts:
             return _dump_one_by_one(fd, key_bytes, value_bytes, max_entries)
         if result == -errno.ENOSPC:  # one hash bucket is larger than the buffer
@@ -94,7 +99,9 @@ def update(fd: int, keys: Bytes, values: Bytes, flags: int) -> tuple[int, int]:
     if flags == 0 and total > 1:
         while done < total:
             part = min(total - done, _CHUNK)
-            result, count = _batch(Cmd.MAP_UPDATE_BATCH, fd, _row(keys, done), _row(values, done), part)
+            result, count = _batch(
+                Cmd.MAP_UPDATE_BATCH, fd, keys=_row(keys, done), values=_row(values, done), count=part
+            )
             if result in _NO_BATCH:
                 break
             done += count if result else part
@@ -114,7 +121,7 @@ def delete(fd: int, keys: Bytes, *, missing_ok: bool) -> tuple[int, int]:
     while at < total:
         if batched:
             part = min(total - at, _CHUNK)
-            result, count = _batch(Cmd.MAP_DELETE_BATCH, fd, _row(keys, at), 0, part)
+            result, count = _batch(Cmd.MAP_DELETE_BATCH, fd, keys=_row(keys, at), count=part)
             if result in _NO_BATCH:
                 batched = False
                 continue
@@ -131,5 +138,5 @@ def delete(fd: int, keys: Bytes, *, missing_ok: bool) -> tuple[int, int]:
 
 
 def _row(rows: Any, index: int) -> int:
-    address: int = rows.ctypes.data
-    return address + index * rows.strides[0]
+    address: int = rows.ctypes.data + index * rows.strides[0]
+    return address

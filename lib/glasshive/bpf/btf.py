@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
+from glasshive.bpf import elf
 from glasshive.errors import NotFoundError, UsageError
 
 _MAGIC = 0xEB9F
@@ -108,7 +109,7 @@ class Btf:
         third: int
         name_at, info, third = struct.unpack_from("=III", data, at)
         kind, count, flag = Kind(info >> 24 & 0x1F), info & 0xFFFF, bool(info >> 31)
-        made = Type(len(self.types), kind, _text(strings, name_at))
+        made = Type(len(self.types), kind, elf.text(strings, name_at))
         self.types.append(made)
         at += 12
         if kind in _REFERENCES:
@@ -118,18 +119,18 @@ class Btf:
         if kind in (Kind.STRUCT, Kind.UNION):
             for name, type_id, where in struct.iter_unpack("=III", data[at : at + 12 * count]):
                 bits, offset = (where >> 24, where & 0xFFFFFF) if flag else (0, where)
-                made.members.append(Member(_text(strings, name), type_id, offset, bits))
+                made.members.append(Member(elf.text(strings, name), type_id, offset, bits))
             return at + 12 * count
         if kind == Kind.ENUM:
             made.signed = flag
             for name, value in struct.iter_unpack("=Ii" if flag else "=II", data[at : at + 8 * count]):
-                made.values[_text(strings, name)] = value
+                made.values[elf.text(strings, name)] = value
             return at + 8 * count
         if kind == Kind.ENUM64:
             made.signed = flag
             for name, low, high in struct.iter_unpack("=III", data[at : at + 12 * count]):
                 value = high << 32 | low
-                made.values[_text(strings, name)] = value - (1 << 64) if flag and value >> 63 else value
+                made.values[elf.text(strings, name)] = value - (1 << 64) if flag and value >> 63 else value
             return at + 12 * count
         if kind == Kind.DATASEC:
             made.variables = [SectionVariable(*row) for row in struct.iter_unpack("=III", data[at : at + 12 * count])]
@@ -184,7 +185,7 @@ def enum(btf: Btf, name: str) -> type[python_enum.IntEnum]:
 def from_object(path: str | Path) -> Btf:
     """Read the BTF of a compiled object (an ELF file). Section offsets of variables are 0 until libbpf opens it."""
     data = Path(path).read_bytes()
-    section = elf_section(data, ".BTF")
+    section = elf.section(data, ".BTF")
     if section is None:
         raise NotFoundError(f"{path} has no BTF", hint="compile it with clang -g -target bpf")
     return Btf(section)
@@ -193,21 +194,3 @@ def from_object(path: str | Path) -> Btf:
 def from_kernel() -> Btf:
     """Read the running kernel's own BTF (about 150,000 types: takes a second)."""
     return Btf(Path("/sys/kernel/btf/vmlinux").read_bytes())
-
-
-def elf_section(data: bytes, name: str) -> bytes | None:
-    """Return a section of a 64-bit little-endian ELF file, or None when there is none of that name."""
-    if data[:6] != b"\x7fELF\x02\x01":
-        raise UsageError("not a 64-bit little-endian ELF file")
-    (table,) = struct.unpack_from("<Q", data, 0x28)
-    entry, count, names = struct.unpack_from("<HHH", data, 0x3A)
-    rows = [struct.unpack_from("<IIQQQQ", data, table + i * entry) for i in range(count)]
-    strings = rows[names]
-    for at_name, _kind, _flags, _addr, at, size in rows:
-        if _text(data, strings[4] + at_name) == name:
-            return data[at : at + size]
-    return None
-
-
-def _text(strings: bytes, at: int) -> str:
-    return strings[at : strings.index(b"\0", at)].decode(errors="replace")

@@ -7,13 +7,19 @@ Functions act in the calling thread's network namespace.
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import struct
+from functools import cache
+from pathlib import Path
 from typing import Literal, Self
 
-from glasshive.bpf import syscall
+from glasshive.bpf import perf, syscall
+from glasshive.bpf.clsact import TcFilter
 from glasshive.bpf.program import Program
 from glasshive.bpf.uapi import AttachType, Cmd, LinkType, known
+from glasshive.errors import BpfError, UsageError
 
 Direction = Literal["ingress", "egress"]
 
@@ -97,6 +103,127 @@ def tcx(program: Program, ifindex: int, direction: Direction) -> Link:
     return _create(program, ifindex, _TCX[direction], f"tcx {direction} of device {ifindex}")
 
 
+@cache
+def has_tcx() -> bool:
+    """Say whether the kernel has tcx. Asked about a device that cannot be, only a kernel with tcx misses the device."""
+    attr = struct.pack("=IIIIQII", 0x7FFFFFFF, AttachType.TCX_INGRESS, 0, 0, 0, 0, 0)
+    return syscall.raw(Cmd.PROG_QUERY, ctypes.create_string_buffer(attr, len(attr))) == -errno.ENODEV
+
+
+def attach_tc(
+    program: Program, ifindex: int, direction: Direction, pin: str | os.PathLike[str] | None = None
+) -> Link | TcFilter:
+    """Attach to a device by tcx, or by clsact and cls_bpf where the kernel has no tcx.
+
+    With ``pin`` the attachment outlives this process, and calling again puts the new program in the place of the old
+    one without a gap: this is how a restarted agent takes over.
+    """
+    if not has_tcx():
+        made = TcFilter(program, ifindex, direction)
+        if pin is not None:
+            made.pin(pin)
+        return made
+    if pin is None:
+        return tcx(program, ifindex, direction)
+    pin = Path(pin)
+    if pin.exists():
+        taken_over = _take_over(program, ifindex, pin)
+        if taken_over is not None:
+            return taken_over
+    link = tcx(program, ifindex, direction)
+    link.pin(pin)
+    return link
+
+
+def _take_over(program: Program, ifindex: int, pin: Path) -> Link | None:
+    """Update the pinned link if it still is at that device; else remove the pin and return None."""
+    link = Link.open(pin)
+    if struct.unpack_from("=I", syscall.info_by_fd(link.fd, _INFO_BYTES), 16)[0] == ifindex:
+        try:
+            link.update(program)
+        except BpfError as error:
+            if error.errno != errno.ENOLINK:
+                raise
+        else:
+            return link
+    pin.unlink()
+    link.close()
+    return None
+
+
 def xdp(program: Program, ifindex: int, *, flags: int = 0) -> Link:
     """Attach to a device's XDP hook. ``flags``: 2 generic, 4 in the driver, 8 in the hardware; 0: kernel chooses."""
     return _create(program, ifindex, AttachType.XDP, f"XDP of device {ifindex}", flags=flags)
+
+
+def cgroup(program: Program, path: str | os.PathLike[str], attach_type: AttachType | None = None) -> Link:
+    """Attach to a cgroup (v2) and everything below it. The attach type is the section's, unless given."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        return _create(program, fd, _attach_type(program, attach_type), f"cgroup {os.fspath(path)}")
+    finally:
+        os.close(fd)
+
+
+def netns(program: Program, fd: int, attach_type: AttachType | None = None) -> Link:
+    """Attach a socket look-up or flow dissector program to a network namespace, given by an open fd of it."""
+    return _create(program, fd, _attach_type(program, attach_type), "a network namespace")
+
+
+def tracepoint(program: Program, category: str, name: str, *, cookie: int = 0) -> Link:
+    """Attach to a tracepoint such as ``sched``, ``sched_process_exec``."""
+    return _perf(program, perf.tracepoint(category, name), f"tracepoint {category}:{name}", cookie)
+
+
+def kprobe(program: Program, function: str, *, offset: int = 0, at_return: bool = False, cookie: int = 0) -> Link:
+    """Attach to a kernel function, ``offset`` bytes into it, or to its return."""
+    event = perf.kprobe(function, offset, at_return=at_return)
+    return _perf(program, event, f"kernel function {function}", cookie)
+
+
+def uprobe(
+    program: Program,
+    path: str | os.PathLike[str],
+    where: str | int,
+    *,
+    pid: int = -1,
+    at_return: bool = False,
+    cookie: int = 0,
+) -> Link:
+    """Attach to a function (or file offset in bytes) of a program file or library, in one process or (-1) in all."""
+    event = perf.uprobe(path, where, pid=pid, at_return=at_return)
+    return _perf(program, event, f"{where} of {os.fspath(path)}", cookie)
+
+
+def raw_tracepoint(program: Program, name: str | None = None) -> Link:
+    """Attach to a raw tracepoint by name; a ``tp_btf`` program knows its own and takes none."""
+    text = name.encode() + b"\0" if name else b""
+    attr = struct.pack("=QIIQ", syscall.address_of(text) if text else 0, program.fd, 0, 0)
+    what = f"attach program {program.name} to raw tracepoint {name or program.section}"
+    return Link(syscall.bpf(Cmd.RAW_TRACEPOINT_OPEN, attr, what))
+
+
+def trampoline(program: Program) -> Link:
+    """Attach a program whose section names its target: fentry, fexit, fmod_ret, lsm."""
+    attr = struct.pack("=QIIQ", 0, program.fd, 0, 0)
+    return Link(syscall.bpf(Cmd.RAW_TRACEPOINT_OPEN, attr, f"attach program {program.name} to {program.section}"))
+
+
+def lsm(program: Program) -> Link:
+    """Attach to the LSM hook that the program's section names. Needs ``bpf`` among the kernel's active LSMs."""
+    return trampoline(program)
+
+
+def _perf(program: Program, event: int, what: str, cookie: int) -> Link:
+    """Tie the program to a perf event; the link then keeps the event."""
+    try:
+        return _create(program, event, AttachType.PERF_EVENT, what, tail=struct.pack("=Q", cookie))
+    finally:
+        os.close(event)
+
+
+def _attach_type(program: Program, given: AttachType | None) -> AttachType:
+    found = given if given is not None else program.attach_type
+    if found is None:
+        raise UsageError(f"program {program.name} does not say its attach type", hint="pass attach_type")
+    return found

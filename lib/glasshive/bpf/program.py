@@ -7,7 +7,7 @@ import os
 import struct
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Self
+from typing import Self, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,8 @@ import numpy.typing as npt
 from glasshive.bpf import syscall
 from glasshive.bpf.uapi import AttachType, Cmd, ProgType, known
 from glasshive.errors import UsageError
+
+Buffer: TypeAlias = "ctypes.Array[ctypes.c_char]"
 
 _INFO_BYTES = 232
 _HEADROOM = 256
@@ -100,7 +102,7 @@ class Program:
     @cached_property
     def info(self) -> ProgramInfo:
         """The kernel's description, read once; see ``refresh``."""
-        return _read_info(self.fd)
+        return read_info(self.fd)
 
     def refresh(self) -> ProgramInfo:
         """Read the description again (run counters move)."""
@@ -139,7 +141,7 @@ class Program:
         room = len(data_in) + _HEADROOM if data_in is not None else 0
         data_out = ctypes.create_string_buffer(room)
         ctx_out = ctypes.create_string_buffer(len(ctx_in) if ctx_in else 0)
-        attr = _test_attr(self.fd, data_in, data_out, ctx_in, ctx_out, repeat)
+        attr = _test_attr(self.fd, (data_in, data_out), (ctx_in, ctx_out), repeat)
         syscall.bpf(Cmd.PROG_TEST_RUN, attr, f"test-run program {self.name}")
         retval, _size_in, size_out = struct.unpack_from("=III", attr, 4)
         duration, _ctx_in, ctx_size = struct.unpack_from("=III", attr, 36)
@@ -147,7 +149,7 @@ class Program:
 
     def bench(self, data_in: bytes, runs: int, ctx_in: bytes | None = None) -> npt.NDArray[np.uint32]:
         """Time ``runs`` single runs, each on the packet as given; ns per run, kernel's clock."""
-        attr = _test_attr(self.fd, data_in, None, ctx_in, None, 1)
+        attr = _test_attr(self.fd, (data_in, None), (ctx_in, None), 1)
         times = np.empty(runs, np.uint32)
         for i in range(runs):
             syscall.bpf(Cmd.PROG_TEST_RUN, attr, f"test-run program {self.name}")
@@ -174,26 +176,34 @@ class Program:
 
 
 def _test_attr(
-    fd: int,
-    data_in: bytes | None,
-    data_out: ctypes.Array[ctypes.c_char] | None,
-    ctx_in: bytes | None,
-    ctx_out: ctypes.Array[ctypes.c_char] | None,
-    repeat: int,
-) -> Any:
-    # The callers keep the buffers alive as long as the attribute.
+    fd: int, data: tuple[bytes | None, Buffer | None], context: tuple[bytes | None, Buffer | None], repeat: int
+) -> Buffer:
+    """Pack the test-run part of union bpf_attr; the callers keep the buffers alive as long as it."""
+    data_in, data_out = data
+    ctx_in, ctx_out = context
     packed = struct.pack(
         "=IIIIQQIIIIQQIII",
-        fd, 0, len(data_in or b""), len(data_out) if data_out is not None else 0,
-        syscall.address_of(data_in) if data_in else 0, ctypes.addressof(data_out) if data_out is not None and data_in else 0,
-        repeat if data_in is not None else 0, 0, len(ctx_in or b""), len(ctx_out) if ctx_out is not None else 0,
-        syscall.address_of(ctx_in) if ctx_in else 0, ctypes.addressof(ctx_out) if ctx_out is not None and ctx_in else 0,
+        fd, 0, _size(data_in), _size(data_out), _input(data_in), _output(data_out),
+        repeat if data_in is not None else 0, 0, _size(ctx_in), _size(ctx_out), _input(ctx_in), _output(ctx_out),
         0, 0, 0,
     )  # fmt: skip
     return ctypes.create_string_buffer(packed, len(packed))
 
 
-def _read_info(fd: int) -> ProgramInfo:
+def _size(of: bytes | Buffer | None) -> int:
+    return len(of) if of is not None else 0
+
+
+def _input(of: bytes | None) -> int:
+    return syscall.address_of(of) if of else 0
+
+
+def _output(of: Buffer | None) -> int:
+    return ctypes.addressof(of) if of is not None and len(of) else 0
+
+
+def read_info(fd: int, *, with_maps: bool = True) -> ProgramInfo:
+    """Read the kernel's description of a program; ``map_ids`` take a second call."""
     raw = syscall.info_by_fd(fd, _INFO_BYTES)
     # struct bpf_prog_info: type, id, tag, jited and translated lengths and pointers, load_time, uid, maps, map ids
     kind, number, tag, jited, translated, _p1, _p2, load_time, _uid, map_count, _p3, name = struct.unpack_from(
@@ -203,7 +213,7 @@ def _read_info(fd: int) -> ProgramInfo:
     run_time, run_count, _misses = struct.unpack_from("=QQQ", raw, 192)
     (verified,) = struct.unpack_from("=I", raw, 216)
     ids: tuple[int, ...] = ()
-    if map_count:
+    if map_count and with_maps:
         room = (ctypes.c_uint32 * map_count)()
         again = struct.pack("=II8sIIQQQIIQ", 0, 0, b"", 0, 0, 0, 0, 0, 0, map_count, ctypes.addressof(room))
         syscall.info_by_fd(fd, _INFO_BYTES, again)
