@@ -259,7 +259,7 @@ int main(int argc, char **argv)
 	seconds = now() - began;
 	kept = operations < LATENCIES ? operations : LATENCIES;
 	qsort(latency, kept, sizeof(*latency), by_value);
-	printf("{\"operations\":%ld,\"bytes\":%ld,\"seconds\":%.6f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", operations, operations, seconds,
-	       latency[kept / 2], latency[kept * 99 / 100]);
+	printf("{\"operations\":%ld,\"bytes\":%ld,\"seconds\":%.6f,\"p50_us\":%.1f,\"p99_us\":%.1f}\n", operations,
+	       operations, seconds, latency[kept / 2], latency[kept * 99 / 100]);
 	return 0;
 }
