@@ -28,6 +28,10 @@ _IFLA_INET6_ADDR_GEN_MODE, _ADDR_GEN_NONE = 8, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_F_NODAD = 1, 2, 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
 _SCOPE_LINK = 253
+_IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 31, 32
+# The kernel's default is a queue per processor, each with its own sysfs objects: a third of the cost of making the pair.
+# A veth without XDP has no use for them: it sends without a queue lock and receives on the sender's processor.
+_ONE_QUEUE = attr_u32(_IFLA_NUM_TX_QUEUES, 1) + attr_u32(_IFLA_NUM_RX_QUEUES, 1)
 _NDA_DST, _NDA_LLADDR, _NUD_PERMANENT = 1, 2, 0x80
 
 _NO_LINK_LOCAL = attr(
@@ -104,6 +108,7 @@ def _creation(link: PodLink, node_fd: int) -> Batch:
         + attr(_IFLA_ADDRESS, mac_bytes(link.host_mac))
         + attr_u32(_IFLA_MTU, link.mtu)
         + attr_u32(_IFLA_NET_NS_FD, node_fd)
+        + _ONE_QUEUE
     )
     info = attr(_IFLA_INFO_KIND, b"veth") + attr(
         _IFLA_INFO_DATA | NLA_F_NESTED, attr(_VETH_INFO_PEER | NLA_F_NESTED, peer)
@@ -113,7 +118,7 @@ def _creation(link: PodLink, node_fd: int) -> Batch:
         netlink.RTM_NEWLINK, CREATE, f"create veth {link.host_name} (index {link.host_ifindex})",
         netlink.ifinfo(POD_IFINDEX), attr_text(_IFLA_IFNAME, link.pod_name),
         attr(_IFLA_ADDRESS, mac_bytes(link.pod_mac)), attr_u32(_IFLA_MTU, link.mtu),
-        attr(_IFLA_LINKINFO | NLA_F_NESTED, info),
+        attr(_IFLA_LINKINFO | NLA_F_NESTED, info), _ONE_QUEUE,
     )  # fmt: skip
     return batch
 
