@@ -16,27 +16,18 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from glasshive.cluster.embedded import addresses, teardown
 from glasshive.cluster.embedded.config import ClusterConfig
 from glasshive.cluster.embedded.paths import ClusterPaths
+from glasshive.cluster.progress import Progress
 from glasshive.errors import ClusterError, DeadlineError, GlasshiveError, PermissionNeededError, UsageError
 from glasshive.inventory import Inventory, Kind
 
 # Joins its cgroup before it becomes Python, and is nobody's child, so that it outlives notebooks and shells.
 _DETACH = '(echo 0 > "$1/cgroup.procs" && shift && log="$1" && shift && exec "$@" >> "$log" 2>&1 < /dev/null) &'
-
-
-@dataclass(frozen=True)
-class Progress:
-    """One step done. ``seconds`` since ``up`` began; ``name`` is set when a process became ready."""
-
-    text: str
-    seconds: float
-    name: str = ""
 
 
 def up(config: ClusterConfig, follow: Callable[[Progress], None], timeout: float) -> None:

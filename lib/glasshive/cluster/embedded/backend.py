@@ -1,0 +1,199 @@
+"""The embedded backend: network namespaces on this machine, watched over by one supervisor per cluster."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from glasshive.cluster.api_client import ApiClient
+from glasshive.cluster.embedded import control_socket, launch, state, teardown
+from glasshive.cluster.embedded.config import ClusterConfig, check_name
+from glasshive.cluster.embedded.paths import ClusterPaths
+from glasshive.cluster.embedded.state import ProcessState, State
+from glasshive.cluster.progress import Progress
+from glasshive.errors import ApiError, ClusterError, NotFoundError
+from glasshive.inventory import process_alive
+from glasshive.kube.endpoint import ApiEndpoint, from_socket
+from glasshive.model.cluster import ClusterStatus, Completed, ProcessStatus
+from glasshive.net import netns
+
+_STOP_SECONDS = 3.0
+_PAGE_BYTES = os.sysconf("SC_PAGESIZE")
+
+
+class EmbeddedBackend:
+    """One embedded cluster by name. ``config`` is needed for ``up`` only."""
+
+    def __init__(self, name: str, config: ClusterConfig | None = None) -> None:
+        check_name(name)
+        self.name = name
+        self.config = config
+        self.paths = ClusterPaths(name)
+
+    def up(self, follow: Callable[[Progress], None], timeout: float) -> None:
+        """See ``launch.up``."""
+        launch.up(self.config or ClusterConfig(name=self.name), follow, timeout)
+
+    def down(self) -> bool:
+        """Ask the supervisor to end its children in order, then remove by inventory whatever is there."""
+        launch.require_root()
+        if not self.paths.run.exists():
+            return False
+        self._stop_supervisor()
+        teardown.remove(self.paths)
+        return True
+
+    def status(self) -> ClusterStatus:
+        """Processes as the supervisor sees them, or as their state file and /proc tell if it is dead."""
+        stored = self._stored()
+        config = ClusterConfig.from_dict(stored["config"])
+        answer = control_socket.ask(self.paths.supervisor_socket, "status")
+        current = State.from_dict(answer["state"]) if answer else State.read(self.paths.state_file) or State()
+        phase = current.phase
+        problem = ""
+        if not process_alive(current.supervisor or "0:"):
+            phase = "unsupervised"
+            problem = (
+                f"the supervisor is dead: glasshive up {self.name} takes over, glasshive down {self.name} cleans up"
+            )
+        processes = tuple(_process_status(process) for process in current.processes.values())
+        port = current.facts.get("api_port")
+        return ClusterStatus(
+            name=self.name,
+            phase=phase,
+            routing=config.routing,
+            ip_families=config.ip_families,
+            api_server=f"https://127.0.0.1:{port}" if port else "",
+            kubeconfig=str(self.paths.kubeconfig),
+            context=str(stored["context"]),
+            supervisor_pid=process_alive(current.supervisor or "0:") or 0,
+            cpu_seconds=_cpu_seconds(self.paths.cgroup),
+            memory_bytes=sum(process.rss_bytes for process in processes),
+            processes=processes,
+            events=tuple(f"{event['at']} {event['text']}" for event in current.events),
+            problem=problem,
+        )
+
+    def api(self) -> ApiEndpoint:
+        """Return the API server's unix socket."""
+        self._stored()
+        return from_socket(self.paths.api_socket, self.paths.token.read_text().strip())
+
+    def kubeconfig(self) -> str:
+        """Return the kubeconfig's path."""
+        self._stored()
+        return str(self.paths.kubeconfig)
+
+    def node_request(self, node: str, method: str, path: str, body: Any = None) -> Any:
+        """Ask the node's process through its unix socket."""
+        self._known_node(node)
+        try:
+            return ApiClient(from_socket(self.paths.node_socket(node))).request(method, path, body=body)
+        except ApiError as error:
+            if error.code == 503:
+                raise ClusterError(f"{node} does not answer", hint=f"see {self.paths.log(node)}") from None
+            kind = NotFoundError if error.code == 404 else ClusterError
+            raise kind(f"{node}: {error.message}") from None
+
+    def node_exec(self, node: str, argv: Sequence[str], *, stdin: str, timeout: float) -> Completed:
+        """Run a command in the node's namespace, in a thread of its own: the caller's threads stay where they are."""
+
+        def run() -> Completed:
+            done = subprocess.run(
+                list(argv), input=stdin, capture_output=True, text=True, errors="replace", check=False, timeout=timeout
+            )
+            return Completed(done.returncode, done.stdout, done.stderr)
+
+        try:
+            return netns.in_netns(self._known_node(node), run)
+        except FileNotFoundError:
+            raise NotFoundError(f"{node}: there is no command {argv[0]}") from None
+        except subprocess.TimeoutExpired:
+            raise ClusterError(f"{node}: {' '.join(argv)} did not end within {timeout:g} s") from None
+
+    def node_command(self, node: str, argv: Sequence[str]) -> None:
+        """Enter the node's namespace and become the command."""
+        netns.enter(self._known_node(node))
+        try:
+            os.execvp(argv[0], list(argv))  # noqa: S606 - becoming the command is the point
+        except FileNotFoundError:
+            raise NotFoundError(f"{node}: there is no command {argv[0]}") from None
+
+    def process_log(self, process: str) -> str:
+        """Return the path of a process's log; names as in ``status``, and ``supervisor``."""
+        self._stored()
+        log = self.paths.log(process)
+        if not log.exists():
+            known = ", ".join(sorted(path.stem for path in self.paths.logs.glob("*.log")))
+            raise NotFoundError(f"cluster {self.name} has no process {process}", hint=f"there are: {known}")
+        return str(log)
+
+    def _stored(self) -> dict[str, Any]:
+        try:
+            stored: dict[str, Any] = json.loads(self.paths.cluster_file.read_text())
+        except PermissionError:
+            launch.require_root()
+            raise
+        except FileNotFoundError:
+            raise NotFoundError(f"there is no cluster {self.name}", hint=f"glasshive up {self.name}") from None
+        return stored
+
+    def _known_node(self, node: str) -> str:
+        """Return the node's namespace name."""
+        nodes = self._stored()["nodes"]
+        if node not in nodes:
+            raise NotFoundError(f"cluster {self.name} has no node {node}", hint=f"there are: {', '.join(nodes)}")
+        return str(nodes[node]["netns"])
+
+    def _stop_supervisor(self) -> None:
+        if control_socket.ask(self.paths.supervisor_socket, "stop") is None:
+            return
+        current = State.read(self.paths.state_file)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while current and process_alive(current.supervisor or "0:") and time.monotonic() < deadline:
+            time.sleep(0.01)  # it is not our child; what is left after the deadline is killed
+
+
+def _process_status(process: ProcessState) -> ProcessStatus:
+    pid = process_alive(process.ident) if process.ident else None
+    return ProcessStatus(
+        name=process.name,
+        role=process.role,
+        pid=pid or 0,
+        alive=pid is not None,
+        ready=process.ready and pid is not None,
+        rss_bytes=_rss_bytes(pid) if pid else 0,
+        started_at=process.started_at,
+        restarts=process.restarts,
+        last_exit=process.last_exit,
+        last_exit_at=process.last_exit_at,
+    )
+
+
+def _rss_bytes(pid: int) -> int:
+    with contextlib.suppress(OSError):
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    return 0
+
+
+def _cpu_seconds(cgroup: Path) -> float:
+    """CPU time of everything that ever ran in the cluster's cgroup."""
+    with contextlib.suppress(OSError, ValueError, IndexError):
+        return int((cgroup / "cpu.stat").read_text().split("usage_usec", 1)[1].split()[0]) / 1e6
+    return 0.0
+
+
+def phase_of(paths: ClusterPaths) -> str:
+    """Return the phase of a cluster by its state file alone, for ``ls``."""
+    current = State.read(paths.state_file)
+    if current is None:
+        return "broken"
+    if not process_alive(current.supervisor or "0:"):
+        return "unsupervised"
+    return current.phase or state.STARTING

