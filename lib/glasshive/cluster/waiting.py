@@ -19,8 +19,8 @@ _RETRY_SECONDS = 0.2
 def predicate(condition: Condition) -> Callable[[Object], bool]:
     """Turn a condition into a test of one object.
 
-    ``"Ready"``, ``"Available"``, ``"Complete"``...: that status condition is True. ``"phase=Running"``: the status field
-    has that value. ``"exists"``: it is there. A function is used as it is. For ``"deleted"`` see :func:`wait`.
+    ``"Ready"``, ``"Available"``, ``"Complete"``...: that status condition is True. ``"phase=Running"``: the status
+    field has that value. ``"exists"``: it is there. A function is used as it is. For ``"deleted"`` see :func:`wait`.
     """
     if callable(condition):
         return condition
@@ -31,7 +31,7 @@ def predicate(condition: Condition) -> Callable[[Object], bool]:
         return lambda obj: str((obj.get("status") or {}).get(field)) == value
     if not condition or not condition[0].isupper():
         raise UsageError(
-            f"condition {condition!r} is unknown; allowed: a condition type such as Ready, exists, deleted,"
+            f"condition {condition!r} is unknown; allowed: Ready (or another type), exists, deleted, phase=..."
         )
     return lambda obj: views.is_true(obj, condition)
 
@@ -82,30 +82,22 @@ def wait(
                 raise
             time.sleep(_RETRY_SECONDS)  # the control plane is being restarted; the deadline ends this
         if time.monotonic() >= deadline:
-            raise DeadlineError(_explain(resource, name, condition, timeout, list(seen.values()), holds))
+            what = (
+                f"after {timeout:g} s {resource.singular} {name}" if name else f"after {timeout:g} s {resource.plural}"
+            )
+            shown = condition if isinstance(condition, str) else getattr(condition, "__name__", "as asked")
+            raise DeadlineError(_explain(what, shown, [o for o in seen.values() if not holds(o)], len(seen)))
 
 
 def _key(obj: Object) -> str:
     return f"{obj['metadata'].get('namespace', '')}/{obj['metadata']['name']}"
 
 
-def _explain(
-    resource: Resource,
-    name: str,
-    condition: Condition,
-    timeout: float,
-    seen: list[Object],
-    holds: Callable[[Object], bool],
-) -> str:
-    shown = condition if isinstance(condition, str) else getattr(condition, "__name__", "the condition")
-    what = f"{resource.singular} {name}" if name else resource.plural
-    if not seen:
-        return f"{what}: not {shown} after {timeout:g} s: there is none"
-    missing = [obj for obj in seen if not holds(obj)]
-    text = f"{what}: {len(missing)} of {len(seen)} not {shown} after {timeout:g} s"
-    if missing:
-        text += f"; {missing[0]['metadata']['name']}: {last_word(missing[0])}"
-    return text
+def _explain(what: str, shown: str, missing: list[Object], total: int) -> str:
+    if not total:
+        return f"{what}: not {shown}: there is none"
+    text = f"{what}: {len(missing)} of {total} not {shown}"
+    return f"{text}; {missing[0]['metadata']['name']}: {last_word(missing[0])}" if missing else text
 
 
 def last_word(obj: Object) -> str:
