@@ -1,8 +1,8 @@
 """The Kubernetes resources that Glasshive knows by name: discovery facts only, no schema and no behaviour.
 
-A :class:`Resource` says how a kind is addressed (group, version, plural), how people call it (kind, singular, short names)
-and what can be done with it (verbs, subresources). The embedded API server serves :data:`BUILTIN`; the client addresses
-objects through the constants (``POD``, ``NODE`` ...). A custom resource is a `Resource` too, made by
+A :class:`Resource` says how a kind is addressed (group, version, plural), how people call it (kind, singular, short
+names) and what can be done with it (verbs, subresources). The embedded API server serves :data:`BUILTIN`; the client
+addresses objects through the constants (``POD``, ``NODE`` ...). A custom resource is a `Resource` too, made by
 :meth:`Resource.of_crd` from a CustomResourceDefinition.
 
 Source: the Kubernetes API reference (names, verbs and categories are facts of that interface).
@@ -222,8 +222,8 @@ SUBJECT_ACCESS_REVIEW = _v1("authorization.k8s.io", "subjectaccessreviews", "Sub
 
 #: Every built-in, in the order in which discovery lists groups.
 BUILTIN: tuple[Resource, ...] = (
-    BINDING, CONFIG_MAP, ENDPOINTS, EVENT, LIMIT_RANGE, NAMESPACE, NODE, PERSISTENT_VOLUME_CLAIM, PERSISTENT_VOLUME, POD,
-    POD_TEMPLATE, REPLICATION_CONTROLLER, RESOURCE_QUOTA, SECRET, SERVICE_ACCOUNT, SERVICE,
+    BINDING, CONFIG_MAP, ENDPOINTS, EVENT, LIMIT_RANGE, NAMESPACE, NODE, PERSISTENT_VOLUME_CLAIM, PERSISTENT_VOLUME,
+    POD, POD_TEMPLATE, REPLICATION_CONTROLLER, RESOURCE_QUOTA, SECRET, SERVICE_ACCOUNT, SERVICE,
     EVENT_V1,
     SELF_SUBJECT_REVIEW, TOKEN_REVIEW,
     SELF_SUBJECT_ACCESS_REVIEW, SELF_SUBJECT_RULES_REVIEW, SUBJECT_ACCESS_REVIEW,

@@ -1,0 +1,137 @@
+"""Parts of objects with addresses of their own: status, scale, binding, eviction, finalize; log is in ``proxy``."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+
+from glasshive.api.resources import POD, POD_DISRUPTION_BUDGET
+
+from . import delete, patch, proxy, read, scale, write
+from .respond import json_object
+from .selectors import matches, of_label_selector
+from .status import StatusError, bad_request, conflict, method_not_allowed, not_found, not_served_yet, success
+
+if TYPE_CHECKING:
+    from .call import Call
+    from .server import Api
+    from .store import Record
+
+Object = dict[str, Any]
+Handler = Callable[["Api", "Call"], Awaitable[web.StreamResponse]]
+
+
+async def handle(api: Api, call: Call) -> web.StreamResponse:
+    """Find the handler of a subresource."""
+    handler = _HANDLERS.get((call.subresource, call.request.method))
+    if handler is None:
+        raise method_not_allowed(call.served.resource)
+    return await handler(api, call)
+
+
+def _newest(api: Api, call: Call) -> Record:
+    record = api.store.newest(call.served.table, (call.namespace or "", call.name or ""))
+    if record is None:
+        raise not_found(call.served.resource, call.name or "")
+    return record
+
+
+async def bind(api: Api, call: Call) -> web.Response:
+    """POST of a Binding: give a pod its node, once."""
+    body = await call.body()
+    target = body.get("target") if isinstance(body, dict) else None
+    node = target.get("name") if isinstance(target, dict) else None
+    if not isinstance(node, str) or not node:
+        raise bad_request("a Binding needs target.name, the node's name")
+    if call.name is None:
+        call.name = (body.get("metadata") or {}).get("name") or ""
+        call.served = api.registry.builtin(POD)
+    record = _newest(api, call)
+    obj, old = record.parse(), record.parse()
+    if obj["metadata"].get("deletionTimestamp"):
+        raise conflict(POD, call.name, f"pod {call.name} is being deleted, cannot be assigned to a host")
+    if obj["spec"].get("nodeName"):
+        raise conflict(POD, call.name, f'pod {call.name} is already assigned to node "{obj["spec"]["nodeName"]}"')
+    obj["spec"]["nodeName"] = node
+    annotations = (body.get("metadata") or {}).get("annotations")
+    if isinstance(annotations, dict) and annotations:
+        obj["metadata"]["annotations"] = {**(obj["metadata"].get("annotations") or {}), **annotations}
+    conditions = [c for c in obj["status"].get("conditions") or [] if c.get("type") != "PodScheduled"]
+    scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": api.stamp()}
+    obj["status"]["conditions"] = [*conditions, scheduled]
+    if not call.dry_run:
+        await api.put(call.served, record.key, obj, old)
+    return await json_object(call.request, success(), 201)
+
+
+async def evict(api: Api, call: Call) -> web.Response:
+    """POST of an Eviction: a deletion that respects disruption budgets."""
+    body = await call.body()
+    record = _newest(api, call)
+    pod = record.parse()
+    done = pod["metadata"].get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
+    if not done:
+        _check_budgets(api, call, pod)
+    options = (body.get("deleteOptions") if isinstance(body, dict) else None) or {}
+    grace = options.get("gracePeriodSeconds")
+    wish = delete.Wish(grace if isinstance(grace, int) else None, str(options.get("propagationPolicy") or ""), "", "",
+                       call.dry_run or "All" in (options.get("dryRun") or []))  # fmt: skip
+    _, pending = delete.delete_record(api, call.served, record.key, record, wish)
+    await pending
+    return await json_object(call.request, success(), 201)
+
+
+def _check_budgets(api: Api, call: Call, pod: Object) -> None:
+    for record in api.store.newest_in(api.registry.builtin(POD_DISRUPTION_BUDGET).table, call.namespace):
+        budget = record.parse()
+        selector = (budget.get("spec") or {}).get("selector")
+        if selector is None or not matches(of_label_selector(selector), pod["metadata"].get("labels") or {}):
+            continue
+        if not (budget.get("status") or {}).get("disruptionsAllowed", 0):
+            name = budget["metadata"]["name"]
+            cause = {"reason": "DisruptionBudget", "message": f"The disruption budget {name} allows no disruption now"}
+            text = "Cannot evict pod as it would violate the pod's disruption budget."
+            raise StatusError(429, "TooManyRequests", text, {"causes": [cause], "retryAfterSeconds": 10})
+
+
+async def finalize(api: Api, call: Call) -> web.Response:
+    """PUT of a Namespace's ``spec.finalizers``; the namespace goes when the last is gone and it is being deleted."""
+    body = write.read_object(api, call, await call.body())
+    write.check_name(call, body)
+    record = _newest(api, call)
+    asked = body["metadata"].get("resourceVersion")
+    if asked and asked != str(record.rev):
+        raise conflict(call.served.resource, call.name or "")
+    obj, old = record.parse(), record.parse()
+    obj.setdefault("spec", {})["finalizers"] = (body.get("spec") or {}).get("finalizers") or []
+    return await write.answer(call, await write.store_change(api, call, obj, record, old))
+
+
+async def _not_yet(_: Api, call: Call) -> web.Response:
+    raise not_served_yet(f"{call.served.resource.plural}/{call.subresource} is not offered by this server")
+
+
+_HANDLERS: dict[tuple[str, str], Handler] = {
+    ("status", "GET"): read.get,
+    ("status", "PUT"): write.update,
+    ("status", "PATCH"): patch.patch,
+    ("scale", "GET"): scale.get,
+    ("scale", "PUT"): scale.update,
+    ("scale", "PATCH"): scale.patch,
+    ("binding", "POST"): bind,
+    ("eviction", "POST"): evict,
+    ("finalize", "PUT"): finalize,
+    ("log", "GET"): proxy.log,
+    ("exec", "GET"): proxy.exec_,
+    ("exec", "POST"): proxy.exec_,
+    ("attach", "GET"): proxy.exec_,
+    ("attach", "POST"): proxy.exec_,
+    ("portforward", "GET"): proxy.exec_,
+    ("portforward", "POST"): proxy.exec_,
+    ("ephemeralcontainers", "GET"): read.get,
+    ("ephemeralcontainers", "PUT"): _not_yet,
+    ("ephemeralcontainers", "PATCH"): _not_yet,
+    ("token", "POST"): _not_yet,
+}
