@@ -1,21 +1,61 @@
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /* The host side of a pod's veth pair: from_pod sees what the pod sends, to_pod what the stack delivers to it. */
+#include "lib/abi.h"
 #include "lib/bpf.h"
 #include "lib/conntrack.h"
 #include "lib/deliver.h"
 #include "lib/drop.h"
 #include "lib/gateway.h"
+#include "lib/masquerade.h"
 #include "lib/parse.h"
+#include "lib/too_big.h"
+
+/* To an address of another node's pod, of another node, or of the world. */
+static __always_inline int pod_to_remote(struct __sk_buff *skb, struct gh_packet *pkt, const struct gh_endpoint *self,
+					 const struct gh_ipcache_entry *to, bool masquerade)
+{
+	const bool tunnel = to && (to->flags & GH_IPCACHE_TUNNEL);
+	const __u32 mtu = gh_path_mtu(to);
+	int verdict;
+
+	if (unlikely(pkt->ttl <= 1))
+		return TC_ACT_OK;
+	if (gh_is_too_big(skb, pkt, mtu)) {
+		if (pkt->flags & GH_PACKET_DF)
+			return gh_answer_too_big(skb, pkt, mtu);
+		/* The stack fragments; a tunnel's outer packet is fragmented instead. */
+		if (!tunnel)
+			return TC_ACT_OK;
+	}
+	if (masquerade) {
+		verdict = gh_masquerade_out(skb, pkt);
+		if (verdict != TC_ACT_OK)
+			return verdict;
+	}
+	verdict = gh_decrement_ttl(skb, pkt);
+	if (verdict != TC_ACT_OK)
+		return verdict;
+	return tunnel ? gh_send_tunnel(skb, to, self->identity) : gh_send_native(skb, to);
+}
 
 /* To an address that no endpoint of this node has. */
 static __always_inline int pod_to_elsewhere(struct __sk_buff *skb, struct gh_packet *pkt,
-					    const struct gh_endpoint *self)
+					    const struct gh_endpoint *self, int connection)
 {
 	const struct gh_ipcache_entry *to = gh_ipcache_find(&pkt->dst);
 
-	if (to && (to->flags & GH_IPCACHE_TUNNEL))
-		return gh_send_tunnel(skb, to, self->identity);
-	return gh_send_native(skb, to);
+	if (gh_ipcache_in_cluster(to)) {
+		/* Not known where: the kernel's routing table decides. */
+		if (gh_address_is_zero(&to->node_addr))
+			return TC_ACT_OK;
+		return pod_to_remote(skb, pkt, self, to, false);
+	}
+	if (unlikely(gh_address_is_multicast(&pkt->dst)))
+		return GH_DROP_MULTICAST;
+	if (unlikely(gh_address_is_unroutable(&pkt->dst)))
+		return GH_DROP_UNROUTABLE;
+	/* Who was called by the pod's own address answers from it. */
+	return pod_to_remote(skb, pkt, self, to, (node_config.flags & GH_NODE_MASQUERADE) && connection != GH_CT_REPLY);
 }
 
 static __always_inline int pod_sends(struct __sk_buff *skb, struct gh_packet *pkt)
@@ -33,7 +73,7 @@ static __always_inline int pod_sends(struct __sk_buff *skb, struct gh_packet *pk
 		return verdict;
 	ep = gh_endpoint_find(&pkt->dst);
 	if (!ep)
-		return pod_to_elsewhere(skb, pkt, self);
+		return pod_to_elsewhere(skb, pkt, self, verdict);
 	if (gh_endpoint_is_host(ep))
 		return TC_ACT_OK;
 	return gh_deliver_local(skb, pkt, ep);
@@ -51,6 +91,38 @@ int from_pod(struct __sk_buff *skb)
 	else if (verdict == TC_ACT_UNSPEC)
 		verdict = gh_answer_arp(skb, &pkt);
 	return gh_finish(skb, &pkt, verdict, GH_EGRESS);
+}
+
+static __always_inline int pod_receives(struct __sk_buff *skb, struct gh_packet *pkt)
+{
+	const struct gh_endpoint *ep;
+	int verdict;
+
+	/* Neighbour discovery and the like between the two ends of the veth pair. */
+	if (gh_address_is_multicast(&pkt->dst) || gh_address_is_unroutable(&pkt->dst))
+		return TC_ACT_OK;
+	ep = gh_endpoint_find(&pkt->dst);
+	if (!ep || ep->ifindex != skb->ifindex)
+		return GH_DROP_WRONG_POD;
+	verdict = gh_ct_track(skb, pkt, 0);
+	return gh_is_drop(verdict) ? verdict : TC_ACT_OK;
+}
+
+/* Egress of the pod's host side: what the kernel's stack, not a program of ours, sends into the pod. */
+SEC("tc")
+int to_pod(struct __sk_buff *skb)
+{
+	struct gh_packet pkt = {};
+	int verdict;
+
+	if (likely(gh_is_done(skb)))
+		return TC_ACT_OK;
+	verdict = gh_parse(skb, &pkt);
+	if (verdict == TC_ACT_UNSPEC)
+		return TC_ACT_OK;
+	if (verdict == TC_ACT_OK)
+		verdict = pod_receives(skb, &pkt);
+	return gh_finish(skb, &pkt, verdict, GH_INGRESS);
 }
 
 char LICENSE[] SEC("license") = "GPL";

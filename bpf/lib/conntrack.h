@@ -181,4 +181,14 @@ static __always_inline int gh_ct_track(struct __sk_buff *skb, const struct gh_pa
 	return !(entry->flags & GH_CT_FROM_HIGH) == from_high ? GH_CT_REPLY : GH_CT_FORWARD;
 }
 
+/* Does the packet answer a connection that its destination opened? Looks only. */
+static __always_inline bool gh_ct_is_reply(const struct gh_packet *pkt)
+{
+	struct gh_ct_key key;
+	bool from_high = gh_ct_key(&key, pkt);
+	const struct gh_ct_entry *entry = bpf_map_lookup_elem(&conntrack, &key);
+
+	return entry && !(entry->flags & GH_CT_FROM_HIGH) == from_high;
+}
+
 #endif

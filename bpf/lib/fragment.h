@@ -25,7 +25,10 @@ static __always_inline void gh_fragment_key(const struct gh_packet *pkt, struct 
 
 static __noinline void gh_fragment_remember(const struct gh_packet *pkt)
 {
-	struct gh_fragment value = { .sport = pkt->sport, .dport = pkt->dport, .protocol = pkt->protocol };
+	struct gh_fragment value = { .sport = pkt->sport,
+				     .dport = pkt->dport,
+				     .protocol = pkt->protocol,
+				     .flags = pkt->flags & GH_PACKET_ECHO };
 	struct gh_fragment_key key;
 
 	gh_fragment_key(pkt, &key);
@@ -45,6 +48,7 @@ static __noinline int gh_fragment_find(struct gh_packet *pkt)
 	pkt->sport = value->sport;
 	pkt->dport = value->dport;
 	pkt->protocol = value->protocol;
+	pkt->flags |= value->flags;
 	return TC_ACT_OK;
 }
 

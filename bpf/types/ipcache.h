@@ -12,11 +12,14 @@ enum gh_ipcache_flags {
 		4, /* native routing: node_addr is a neighbour on the node's device, no route look-up needed */
 };
 
-/* Key of the LPM trie "ipcache". An IPv4 prefix /n is written as 96 + n. */
+/*
+ * Key of the LPM trie "ipcache". An IPv4 prefix /n is written as 96 + n. Packed: the kernel matches the bytes that
+ * follow the length, so there must be no gap before the address.
+ */
 struct gh_ipcache_key {
 	__u32 prefixlen;
 	union gh_address addr;
-};
+} __attribute__((packed, aligned(4)));
 
 struct gh_ipcache_entry {
 	__u32 identity;

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
+/* Change one end (address and port) of a packet, or of the packet that an ICMP error quotes; checksums follow. */
+#ifndef GLASSHIVE_LIB_REWRITE_H
+#define GLASSHIVE_LIB_REWRITE_H
+
+#include <linux/ip.h>
+#include <linux/ipv6.h>
+#include "lib/icmp_error.h"
+#include "lib/packet.h"
+
+enum gh_end {
+	GH_END_SRC,
+	GH_END_DST,
+};
+
+static __always_inline __u32 gh_address_offset(bool ipv6, enum gh_end end)
+{
+	if (ipv6)
+		return end == GH_END_SRC ? offsetof(struct ipv6hdr, saddr) : offsetof(struct ipv6hdr, daddr);
+	return end == GH_END_SRC ? offsetof(struct iphdr, saddr) : offsetof(struct iphdr, daddr);
+}
+
+/* Where a protocol keeps its checksum, counted from its header; 0: it has none that could be mended in part. */
+static __always_inline __u32 gh_checksum_offset(__u8 protocol)
+{
+	switch (protocol) {
+	case IPPROTO_TCP:
+		return 16;
+	case IPPROTO_UDP:
+		return 6;
+	case IPPROTO_ICMP:
+	case IPPROTO_ICMPV6:
+		return 2;
+	default:
+		return 0;
+	}
+}
+
+static __always_inline __u32 gh_port_offset(const struct gh_packet *pkt, enum gh_end end)
+{
+	if (pkt->flags & GH_PACKET_ECHO)
+		return offsetof(struct gh_icmp, id);
+	return end == GH_END_SRC ? 0 : 2;
+}
+
+/* What replacing one address by the other adds to a ones' complement sum. */
+static __always_inline __s64 gh_address_diff(bool ipv6, union gh_address *old, union gh_address *new)
+{
+	if (ipv6)
+		return bpf_csum_diff(old->words, 16, new->words, 16, 0);
+	return bpf_csum_diff(&old->words[3], 4, &new->words[3], 4, 0);
+}
+
+static __always_inline __s64 gh_half_diff(__be16 old, __be16 new)
+{
+	__be32 from = old, to = new;
+
+	return bpf_csum_diff(&from, 4, &to, 4, 0);
+}
+
+static __always_inline int gh_store_address(struct __sk_buff *skb, __u32 offset, bool ipv6,
+					    const union gh_address *addr)
+{
+	if (ipv6)
+		return bpf_skb_store_bytes(skb, offset, addr, 16, 0);
+	return bpf_skb_store_bytes(skb, offset, &addr->words[3], 4, 0);
+}
+
+/* The L4 checksum and port of the packet itself. An IPv4 ICMP checksum does not cover addresses. */
+static __always_inline int gh_rewrite_l4(struct __sk_buff *skb, const struct gh_packet *pkt, enum gh_end end,
+					 __s64 diff, __be16 old_port, __be16 new_port)
+{
+	__u32 l4 = pkt->l4 & GH_L4_MASK;
+	__u32 check = gh_checksum_offset(pkt->protocol);
+	/* A UDP checksum of 0 means "none", and must neither be mended nor be the result (RFC 768). */
+	__u64 flags = pkt->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+
+	if (check && pkt->protocol != IPPROTO_ICMP &&
+	    bpf_l4_csum_replace(skb, l4 + check, 0, diff, flags | BPF_F_PSEUDO_HDR))
+		return GH_DROP_WRITE_FAILED;
+	if (old_port == new_port || (pkt->flags & GH_PACKET_ICMP_ERROR))
+		return TC_ACT_OK;
+	/* Apart from the addresses: with checksum offload the kernel sums the ports later, the addresses now. */
+	if (check && bpf_l4_csum_replace(skb, l4 + check, old_port, new_port, flags | 2))
+		return GH_DROP_WRITE_FAILED;
+	if (bpf_skb_store_bytes(skb, l4 + gh_port_offset(pkt, end), &new_port, 2, 0))
+		return GH_DROP_WRITE_FAILED;
+	return TC_ACT_OK;
+}
+
+/* Changes one end of the packet, and *pkt with it. Returns TC_ACT_OK or GH_DROP_WRITE_FAILED. */
+static __noinline int gh_rewrite(struct __sk_buff *skb, struct gh_packet *pkt, enum gh_end end,
+				 const struct gh_nat_entry *to)
+{
+	union gh_address *addr = end == GH_END_SRC ? &pkt->src : &pkt->dst;
+	__be16 *port = end == GH_END_SRC ? &pkt->sport : &pkt->dport;
+	union gh_address new = to->addr;
+	bool ipv6 = gh_is_ipv6(pkt);
+	__s64 diff = gh_address_diff(ipv6, addr, &new);
+
+	if (gh_has_l4(pkt) && gh_rewrite_l4(skb, pkt, end, diff, *port, to->port) != TC_ACT_OK)
+		return GH_DROP_WRITE_FAILED;
+	if (!ipv6 && bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), 0, diff, 0))
+		return GH_DROP_WRITE_FAILED;
+	if (gh_store_address(skb, ETH_HLEN + gh_address_offset(ipv6, end), ipv6, &new))
+		return GH_DROP_WRITE_FAILED;
+	*addr = new;
+	if (!(pkt->flags & GH_PACKET_ICMP_ERROR))
+		*port = to->port;
+	return TC_ACT_OK;
+}
+
+/* Mend the 16-bit checksum at offset by diff, if it is in the packet; add what that changes to *total. */
+static __always_inline void gh_mend_quoted(struct __sk_buff *skb, __u32 offset, __s64 diff, __s64 *total)
+{
+	__be16 old, new;
+	__u64 sum;
+
+	if (bpf_skb_load_bytes(skb, offset, &old, 2) || !old)
+		return;
+	sum = (__u16)~old + (__u64)(__u32)diff;
+	for (int i = 0; i < 3; i++)
+		sum = (sum & 0xffff) + (sum >> 16);
+	new = ~sum;
+	if (!new)
+		new = 0xffff;
+	if (!bpf_skb_store_bytes(skb, offset, &new, 2, 0))
+		*total += (__u32)gh_half_diff(old, new);
+}
+
+/*
+ * Changes one end of the packet that the ICMP error *pkt quotes, and the error's own checksum for it.
+ * Returns TC_ACT_OK or GH_DROP_WRITE_FAILED.
+ */
+static __noinline int gh_rewrite_quote(struct __sk_buff *skb, const struct gh_packet *pkt, struct gh_icmp_quote *quote,
+				       enum gh_end end, const struct gh_nat_entry *to)
+{
+	struct gh_packet *inner = &quote->pkt;
+	union gh_address *addr = end == GH_END_SRC ? &inner->src : &inner->dst;
+	__be16 port = end == GH_END_SRC ? inner->sport : inner->dport;
+	__be16 new_port = to->port;
+	union gh_address new = to->addr;
+	bool ipv6 = gh_is_ipv6(pkt);
+	__s64 address_diff = (__u32)gh_address_diff(ipv6, addr, &new);
+	__s64 port_diff = (__u32)gh_half_diff(port, new_port);
+	__s64 total = port_diff + address_diff;
+	__u32 check = gh_checksum_offset(inner->protocol);
+
+	if (gh_store_address(skb, quote->l3 + gh_address_offset(ipv6, end), ipv6, &new) ||
+	    (inner->protocol != IPPROTO_SCTP &&
+	     bpf_skb_store_bytes(skb, inner->l4 + gh_port_offset(inner, end), &new_port, 2, 0)))
+		return GH_DROP_WRITE_FAILED;
+	if (!ipv6)
+		gh_mend_quoted(skb, quote->l3 + offsetof(struct iphdr, check), address_diff, &total);
+	if (check)
+		gh_mend_quoted(skb, inner->l4 + check, port_diff + (inner->protocol == IPPROTO_ICMP ? 0 : address_diff),
+			       &total);
+	total = (total & 0xffffffff) + (total >> 32);
+	if (bpf_l4_csum_replace(skb, (pkt->l4 & GH_L4_MASK) + 2, 0, total, 0))
+		return GH_DROP_WRITE_FAILED;
+	return TC_ACT_OK;
+}
+
+#endif
