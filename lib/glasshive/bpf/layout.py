@@ -130,7 +130,7 @@ def to_records(kind: np.dtype[Any], values: object) -> Records:
 
 def _from_array(kind: np.dtype[Any], values: Records) -> Records:
     if values.dtype == kind:
-        return np.ascontiguousarray(values).reshape(-1)
+        return values.reshape(-1) if values.flags.c_contiguous else rows(values.reshape(-1), slice(None))
     flat = values.reshape(-1)
     if kind.names is None:
         return np.ascontiguousarray(flat, dtype=kind)
@@ -145,11 +145,23 @@ def _from_array(kind: np.dtype[Any], values: Records) -> Records:
     return made
 
 
+def raw_bytes(values: Records) -> npt.NDArray[np.uint8]:
+    """See a contiguous array as rows of bytes, shape (n, bytes per element)."""
+    return values.view(np.uint8).reshape(len(values), values.dtype.itemsize)
+
+
+def rows(values: Records, index: Any) -> Records:
+    """Select and copy elements with all their bytes: numpy's own indexing leaves padding out."""
+    size = values.dtype.itemsize
+    found: Records = np.ascontiguousarray(values.view(f"V{size}")[index]).view(values.dtype)
+    return found
+
+
 def fill(target: Records, index: int, value: object) -> None:
     """Write one Python value into ``target[index]``."""
     kind = target.dtype
     if isinstance(value, np.void) and value.dtype == kind:
-        target[index] = value
+        _fill_bytes(target, index, value.tobytes())
     elif isinstance(value, bytes | bytearray | memoryview) and kind.kind not in "SU":
         _fill_bytes(target, index, bytes(value))
     elif kind.names is None:
@@ -189,7 +201,8 @@ def _fill_field(target: Records, index: int, name: str, part: object) -> None:
 def _fill_bytes(target: Records, index: int, value: bytes) -> None:
     if len(value) != target.dtype.itemsize:
         raise UsageError(f"{len(value)} bytes for a value of {target.dtype.itemsize} bytes")
-    target[index : index + 1] = np.frombuffer(value, target.dtype)
+    # As bytes: numpy leaves padding out when it copies records.
+    target[index : index + 1].view(np.uint8)[...] = np.frombuffer(value, np.uint8)
 
 
 def _known(kind: np.dtype[Any], names: object) -> None:

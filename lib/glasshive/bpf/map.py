@@ -17,7 +17,7 @@ import numpy as np
 
 from glasshive.bpf import batch, syscall
 from glasshive.bpf.btf import Btf
-from glasshive.bpf.layout import Records, element_dtype, to_records
+from glasshive.bpf.layout import Records, element_dtype, raw_bytes, rows, to_records
 from glasshive.bpf.uapi import ARRAY_TYPES, PERCPU_TYPES, Cmd, MapType, known
 from glasshive.errors import ExhaustedError, NotFoundError, UsageError
 
@@ -141,7 +141,7 @@ class Map:
         """
         key_rows = self._keys(keys)
         value_rows = self._untyped(values, len(key_rows))
-        done, error = batch.update(self.fd, key_rows.view(np.uint8).reshape(len(key_rows), -1), value_rows, flags)
+        done, error = batch.update(self.fd, raw_bytes(key_rows), value_rows, flags)
         if error == errno.E2BIG:
             raise ExhaustedError(
                 f"map {self.name} is full: {self.max_entries} entries, {done} of {len(key_rows)} written"
@@ -152,10 +152,10 @@ class Map:
 
     def delete(self, keys: object, missing_ok: bool = True) -> int:
         """Delete elements; returns how many were there. ``missing_ok=False``: NotFoundError at the first absent."""
-        rows = self._keys(keys)
-        gone, error = batch.delete(self.fd, rows.view(np.uint8).reshape(len(rows), -1), missing_ok=missing_ok)
+        found = self._keys(keys)
+        gone, error = batch.delete(self.fd, raw_bytes(found), missing_ok=missing_ok)
         if error == errno.ENOENT:
-            raise NotFoundError(f"map {self.name} has no key {rows[gone]}")
+            raise NotFoundError(f"map {self.name} has no key {found[gone]}")
         if error:
             raise syscall.failure(f"delete elements of map {self.name}", error)
         return gone
@@ -184,19 +184,17 @@ class Map:
         return np.ndarray(shape, self.value_dtype, buffer=raw.data, strides=strides)
 
     def _untyped(self, values: object, count: int) -> batch.Bytes:
-        rows = to_records(self.value_dtype, values)
+        found = to_records(self.value_dtype, values)
         if self.per_cpu:
-            per_key = rows.reshape(-1, 1) if len(rows) in (1, count) else rows.reshape(-1, self._cpus)
-            if len(rows) == count * self._cpus:
-                per_key = rows.reshape(count, self._cpus)
+            if len(found) not in (1, count, count * self._cpus):
+                raise UsageError(f"map {self.name}: {len(found)} values for {count} keys on {self._cpus} CPUs")
+            columns = self._cpus if len(found) == count * self._cpus else 1
             raw = np.zeros((count, self._cpus * self._stride), np.uint8)
-            self._typed(raw)[:] = per_key
+            self._typed(raw)[:] = found.reshape(-1, columns)
             return raw
-        if len(rows) not in (1, count):
-            raise UsageError(f"map {self.name}: {len(rows)} values for {count} keys")
-        if len(rows) != count:
-            rows = np.repeat(rows, count)
-        return rows.view(np.uint8).reshape(count, -1)
+        if len(found) not in (1, count):
+            raise UsageError(f"map {self.name}: {len(found)} values for {count} keys")
+        return raw_bytes(found if len(found) == count else rows(found, np.zeros(count, np.intp)))
 
     def close(self) -> None:
         """Give the file descriptor back. Closing twice is harmless."""

@@ -156,6 +156,7 @@ class ObjectSpec:
         reused = set()
         for each in _maps(handle):
             spec_of_map = self.maps[_map_name(each)]
+            self._check_prefix_key(spec_of_map)
             lib.bpf_map__set_pin_path(each, None)  # pinning is our own, visible step
             if lib.bpf_map__max_entries(each) != spec_of_map.max_entries:
                 lib.bpf_map__set_max_entries(each, spec_of_map.max_entries)
@@ -166,11 +167,24 @@ class ObjectSpec:
                 reused.add(spec_of_map.name)
         return reused
 
+    def _check_prefix_key(self, of: MapSpec) -> None:
+        """Refuse an LPM key with padding behind the prefix length: the kernel would match the padding first."""
+        if of.type != MapType.LPM_TRIE or not self._btf_bytes:
+            return
+        key = element_dtype(self.btf, of.btf_key_type_id, of.key_size)
+        if key.fields is not None and not any(field[1] == 4 for field in key.fields.values()):
+            raise UsageError(
+                f"map {of.name}: the key of an LPM trie has padding between prefix length and address",
+                hint="declare the key struct __attribute__((packed, aligned(4)))",
+            )
+
     def _failure(self, messages: list[str], error: int) -> Exception:
         name = verifier.failed_program(messages) or self.name
         log = verifier.verifier_log(messages)
         if log.strip():
-            return VerifierError(name, str(verifier.reason(log)), log, error)
+            refused = VerifierError(name, str(verifier.reason(log)), log)
+            refused.errno = error  # not in the text: "permission denied" would only mislead
+            return refused
         if error in (errno.EPERM, errno.EACCES):
             if not syscall.has_capabilities(syscall.CAP_BPF, syscall.CAP_PERFMON, syscall.CAP_NET_ADMIN):
                 return syscall.failure(f"load {name}", error)

@@ -17,7 +17,8 @@ from typing import NamedTuple
 
 _INSTRUCTION = re.compile(r"^\s*(\d+): \([0-9a-f]{2}\) (.*?)(?:\s*;.*)?$")
 _STATE = re.compile(
-    r"^\s*(?:\d+: )?(?:R\d+(?:_\w+)?=|from \d+ to \d+|frame\d+:|\d+:\s*$|last_idx|regs=|mark_precise|parent )"
+    r"^\s*(?:\d+: )?"
+    r"(?:R\d+(?:_\w+)?=|from \d+ to \d+|frame\d+:|\d+:\s*$|last_idx|(?:cur|old) state:|regs=|mark_precise|parent )"
 )
 _STATISTICS = re.compile(
     r"^(processed \d+ insns|verification time|stack depth|-- (BEGIN|END)|max_states_per_insn|\s*$|prog '|libbpf:)"

@@ -37,7 +37,7 @@ struct entry {
 struct prefix {
 	__u32 prefixlen;
 	union address addr;
-};
+} __attribute__((packed, aligned(4)));
 
 const volatile struct config config;
 const volatile __u32 verdict = 0;
