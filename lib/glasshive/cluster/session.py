@@ -177,6 +177,14 @@ class Cluster:
             count=count,
         )
 
+    def wait_applied(self, objects: list[Object], *, timeout: float = 60.0) -> None:
+        """Wait until the workloads among ``objects`` have all their pods ready, and plain pods are ready."""
+        for obj in objects:
+            holds = views.WORKLOAD_READY.get(obj["kind"])
+            if holds is not None:
+                where = _namespace(obj, DEFAULT_NAMESPACE)
+                self.wait(obj["kind"], obj["metadata"]["name"], holds, timeout, namespace=where)
+
     def pods(self, namespace: str | None = DEFAULT_NAMESPACE, *, selector: str = "") -> list[PodStatus]:
         """Pods in short (``namespace=None``: of all namespaces)."""
         return [views.pod_status(pod) for pod in self.api.list(POD, namespace, selector=selector)[0]]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from glasshive.model.cluster import NodeStatus, PodStatus
@@ -66,3 +66,43 @@ def node_status(node: Object, pods: Iterable[PodStatus]) -> NodeStatus:
         pod_cidrs=tuple(cidrs),
         pods=sum(1 for pod in pods if pod.node == name),
     )
+
+
+def deployment_ready(obj: Object) -> bool:
+    """Whether the newest generation has all its replicas, ready (Deployment, ReplicaSet, StatefulSet)."""
+    wanted = int((obj.get("spec") or {}).get("replicas", 1))
+    status = obj.get("status") or {}
+    return _observed(obj) and int(status.get("readyReplicas") or 0) >= wanted
+
+
+def daemon_set_ready(obj: Object) -> bool:
+    """Whether a DaemonSet has a ready pod on every node it wants one on."""
+    status = obj.get("status") or {}
+    wanted = int(status.get("desiredNumberScheduled") or 0)
+    return _observed(obj) and wanted > 0 and int(status.get("numberReady") or 0) >= wanted
+
+
+def pod_ready(obj: Object) -> bool:
+    """Whether a pod is ready or has done its work."""
+    return is_true(obj, "Ready") or (obj.get("status") or {}).get("phase") == "Succeeded"
+
+
+def job_done(obj: Object) -> bool:
+    """Whether a Job is complete."""
+    return is_true(obj, "Complete")
+
+
+def _observed(obj: Object) -> bool:
+    status = obj.get("status") or {}
+    return int(status.get("observedGeneration") or 0) >= int(obj["metadata"].get("generation") or 0)
+
+
+WORKLOAD_READY: dict[str, Callable[[Object], bool]] = {
+    "Deployment": deployment_ready,
+    "ReplicaSet": deployment_ready,
+    "StatefulSet": deployment_ready,
+    "DaemonSet": daemon_set_ready,
+    "Pod": pod_ready,
+    "Job": job_done,
+}
+"""Kinds that ``up --apply`` waits for."""

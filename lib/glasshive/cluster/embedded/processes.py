@@ -74,12 +74,13 @@ def _fork_certificates(config: ClusterConfig, paths: ClusterPaths) -> int:
     status = 1
     try:
         from glasshive.cluster.embedded import pki
+        from glasshive.cluster.embedded.private_file import write_private
 
         ca, cert, key = pki.make(config.name, addresses.kubernetes_service_addresses(config))
-        pki.write_private(paths.ca_cert, ca)
-        pki.write_private(paths.server_cert, cert)
-        pki.write_private(paths.token, pki.new_token().encode())
-        pki.write_private(paths.server_key, key)
+        write_private(paths.ca_cert, ca)
+        write_private(paths.server_cert, cert)
+        write_private(paths.token, pki.new_token().encode())
+        write_private(paths.server_key, key)
         status = 0
     finally:
         os._exit(status)

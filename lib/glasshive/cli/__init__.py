@@ -1,0 +1,75 @@
+"""The command line: ``glasshive ...``. No logic: arguments in, a call, a table or JSON out.
+
+Commands are imported when they are used (``COMMANDS`` says where they live), so that ``glasshive up`` does not wait for
+what it does not need. Errors are one line on stderr; exit status 1, or 2 when the command itself was wrong.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+
+from glasshive.errors import GlasshiveError, UsageError
+
+COMMANDS = {
+    "up": "glasshive.cli.clusters:up",
+    "down": "glasshive.cli.clusters:down",
+    "ls": "glasshive.cli.clusters:ls",
+    "status": "glasshive.cli.clusters:status",
+    "kubectl": "glasshive.cli.pods:kubectl",
+    "exec": "glasshive.cli.pods:exec_",
+    "logs": "glasshive.cli.pods:logs",
+    "node": "glasshive.cli.nodes:node",
+    "maps": "glasshive.cli.nodes:maps",
+    "drops": "glasshive.cli.nodes:drops",
+    "doctor": "glasshive.cli.doctor:doctor",
+    "lab": "glasshive.cli.lab:lab",
+    "bench": "glasshive.cli.bench:bench",
+}
+
+SUMMARIES = {
+    "up": "Bring a cluster up.",
+    "down": "Remove a cluster and everything it owns.",
+    "ls": "List clusters.",
+    "status": "Show processes, nodes, pods and what was restarted.",
+    "kubectl": "Run kubectl against a cluster.",
+    "exec": "Run a command in a pod.",
+    "logs": "Show what a pod, or a process of the cluster, has printed.",
+    "node": "Work on a node.",
+    "maps": "Show BPF maps of a node.",
+    "drops": "Show dropped packets by node, reason and direction.",
+    "doctor": "Show what this machine can do.",
+    "lab": "Work with labs.",
+    "bench": "Measure, beside peers, in one run.",
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Entry point of ``glasshive`` and ``python -m glasshive``. Returns the exit status."""
+    import click
+
+    from glasshive.cli.group import root
+
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        result = root.main(args=arguments, prog_name="glasshive", standalone_mode=False)
+    except click.exceptions.Abort:
+        return _say("interrupted", 130)
+    except KeyboardInterrupt:
+        return _say("interrupted", 130)
+    except click.ClickException as error:
+        command = getattr(getattr(error, "ctx", None), "command_path", "glasshive")
+        return _say(f"{error.format_message()} ({command} --help)", 2)
+    except GlasshiveError as error:
+        if root.verbose:
+            raise
+        return _say(str(error), 2 if isinstance(error, UsageError) else 1)
+    except BrokenPipeError:  # the reader, such as head, has had enough
+        sys.stderr.close()
+        return 1
+    return result if isinstance(result, int) else 0
+
+
+def _say(text: str, status: int) -> int:
+    print("glasshive: error: " + " ".join(text.split()), file=sys.stderr)
+    return status

@@ -1,0 +1,231 @@
+"""``glasshive up``, ``down``, ``ls``, ``status``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from glasshive.cli.options import chosen, cluster_option, find_cluster, output_option
+
+if TYPE_CHECKING:
+    from glasshive.cluster.embedded.config import ClusterConfig
+    from glasshive.cluster.progress import Progress
+    from glasshive.cluster.session import Cluster
+    from glasshive.model.cluster import ClusterStatus
+
+CONTROL_PLANE = "control-plane"  # the process after whose start manifests can be applied
+
+
+@click.command()
+@click.argument("name", required=False)
+@cluster_option
+@click.option("--nodes", type=int, help="Number of nodes.  [default: 3]")
+@click.option("--routing", help="native or tunnel.  [default: native]")
+@click.option("--ip-families", metavar="LIST", help="ipv4, ipv6 or both, with a comma.  [default: ipv4,ipv6]")
+@click.option("--config", "file", type=click.Path(), help="YAML file with these and more; options win over it.")
+@click.option("--apply", "manifests", type=click.Path(), multiple=True, help="Apply manifests and wait for their pods.")
+@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds to wait.")
+@output_option
+def up(
+    name: str | None, cluster: str | None, manifests: tuple[str, ...], timeout: float, output: str, **given: Any
+) -> None:
+    """Bring cluster NAME (default: hive) up: nodes ready, manifests applied, their pods ready.
+
+    If anything fails, or you press Ctrl-C, nothing is left behind.
+    """
+    config = _config(name or chosen(cluster), **given)
+    from glasshive.cluster import manifests as manifest_files
+
+    objects = [obj for path in manifests for obj in manifest_files.load(Path(path))]
+    from glasshive.cluster.session import Cluster
+
+    one = Cluster(config=config)
+    show = _shower(quiet=output == "json")
+
+    def follow(progress: Progress) -> None:
+        show(f"{progress.seconds:5.2f} s  {progress.text}")
+        if progress.name == CONTROL_PLANE and objects:
+            one.apply(objects)  # nodes are still coming up: the pods are scheduled the moment they are ready
+
+    one.up(follow=follow, timeout=timeout)
+    try:
+        one.wait_applied(objects, timeout=timeout)
+    except BaseException:
+        one.down()
+        raise
+    _report_up(one, output, show)
+
+
+def _config(
+    name: str | None, *, nodes: int | None, routing: str | None, ip_families: str | None, file: str | None
+) -> ClusterConfig:
+    from glasshive.cluster.embedded.config import ClusterConfig
+
+    families = None if ip_families is None else tuple(part.strip() for part in ip_families.split(","))
+    values = {"name": name, "nodes": nodes, "routing": routing, "ip_families": families}
+    if file is not None:
+        return ClusterConfig.from_file(file, **values)
+    return ClusterConfig(**{key: value for key, value in values.items() if value is not None})  # type: ignore[arg-type]
+
+
+def _report_up(one: Cluster, output: str, show: Callable[[str], None]) -> None:
+    if output == "json":
+        from glasshive.cli.output import print_json
+
+        print_json(one.status())
+        return
+    show(f"cluster {one.name} is up. kubectl: export KUBECONFIG={one.kubeconfig}")
+
+
+def _shower(*, quiet: bool) -> Callable[[str], None]:
+    """Return how progress is shown: not at all, in colour on a terminal, plain otherwise."""
+    if quiet:
+        return lambda _: None
+    if not sys.stdout.isatty():
+        return click.echo
+    console: list[Any] = []
+
+    def coloured(text: str) -> None:
+        if not console:  # imported when the first line comes: the supervisor is busy meanwhile
+            from rich.console import Console
+
+            console.append(Console(highlight=False))
+        mark = "[bold green]✓[/]" if text[:1] == " " or text[:1].isdigit() else "[bold yellow]●[/]"
+        console[0].print(f"{mark} {text}")
+
+    return coloured
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@cluster_option
+@click.option("--all", "everything", is_flag=True, help="Remove every cluster.")
+@output_option
+def down(names: tuple[str, ...], cluster: str | None, output: str, *, everything: bool) -> None:
+    """Remove clusters NAMES (default: the only one that is up) and everything they own. Also after any crash."""
+    from glasshive.cluster.embedded.backend import EmbeddedBackend
+    from glasshive.cluster.embedded.launch import require_root
+    from glasshive.cluster.embedded.paths import cluster_names
+    from glasshive.errors import NotFoundError, UsageError
+
+    require_root()
+    there = cluster_names()
+    wanted = list(names) or ([cluster] if (cluster := chosen(cluster)) else [])
+    if everything:
+        wanted = there
+    elif not wanted:
+        if len(there) > 1:
+            raise UsageError(f"several clusters are up: {', '.join(there)}", hint="name one, or use --all")
+        if not there:
+            raise NotFoundError("no cluster is up")
+        wanted = there
+    for name in wanted:
+        if not EmbeddedBackend(name).down():
+            raise NotFoundError(f"there is no cluster {name}", hint="glasshive ls shows those there are")
+        if output == "text":
+            click.echo(f"cluster {name} is gone")
+    if output == "json":
+        from glasshive.cli.output import print_json
+
+        print_json({"removed": wanted})
+
+
+@click.command()
+@output_option
+def ls(output: str) -> None:
+    """List clusters."""
+    import json
+
+    from glasshive.cli.output import print_json, print_table
+    from glasshive.cluster.embedded.backend import phase_of
+    from glasshive.cluster.embedded.launch import require_root
+    from glasshive.cluster.embedded.paths import ClusterPaths, cluster_names
+
+    rows = []
+    try:
+        for name in cluster_names():
+            paths = ClusterPaths(name)
+            config = json.loads(paths.cluster_file.read_text())["config"] if paths.cluster_file.exists() else {}
+            rows.append(
+                {
+                    "name": name,
+                    "phase": phase_of(paths),
+                    "nodes": config.get("nodes", 0),
+                    "routing": config.get("routing", ""),
+                    "ip_families": config.get("ip_families", []),
+                    "kubeconfig": str(paths.kubeconfig),
+                }
+            )
+    except PermissionError:
+        require_root()
+        raise
+    if output == "json":
+        print_json(rows)
+    elif rows:
+        header = ["NAME", "PHASE", "NODES", "ROUTING", "IP FAMILIES", "KUBECONFIG"]
+        print_table([[_text(value) for value in row.values()] for row in rows], header)
+    else:
+        click.echo("no cluster is up")
+
+
+@click.command()
+@click.argument("name", required=False)
+@cluster_option
+@output_option
+def status(name: str | None, cluster: str | None, output: str) -> None:
+    """Show a cluster's processes, nodes and pods, what was restarted and why."""
+    found = find_cluster(name or cluster).status()
+    if output == "json":
+        from glasshive.cli.output import print_json
+
+        print_json(found)
+        return
+    _print_status(found)
+
+
+def _print_status(found: ClusterStatus) -> None:
+    from glasshive.cli.output import print_table, size
+
+    click.echo(f"cluster      {found.name}: {found.phase}")
+    if found.problem:
+        click.echo(f"problem      {found.problem}")
+    click.echo(f"networking   {found.routing} routing, {' and '.join(found.ip_families)}")
+    click.echo(f"API server   {found.api_server}")
+    click.echo(f"kubeconfig   {found.kubeconfig} (context {found.context})")
+    click.echo(f"used         {found.cpu_seconds:.1f} s of CPU, {size(found.memory_bytes)} resident in its processes\n")
+    rows = [
+        [
+            p.name,
+            p.role,
+            p.pid or "-",
+            "ready" if p.ready else "starting" if p.alive else "dead",
+            size(p.rss_bytes),
+            f"restarted {p.restarts}x, last exit {p.last_exit} at {p.last_exit_at}" if p.last_exit else "",
+        ]
+        for p in found.processes
+    ]
+    print_table(rows, ["PROCESS", "ROLE", "PID", "STATE", "RESIDENT", "RESTARTS"])
+    if found.nodes:
+        click.echo()
+        lines = [
+            [n.name, "Ready" if n.ready else "NotReady", n.pods, _text(n.addresses), _text(n.pod_cidrs), n.reason]
+            for n in found.nodes
+        ]
+        print_table(lines, ["NODE", "STATE", "PODS", "ADDRESSES", "POD CIDRS", ""])
+    if found.pods:
+        click.echo()
+        shown = [
+            [p.namespace, p.name, "yes" if p.ready else "no", p.state, p.restarts, p.node, _text(p.addresses)]
+            for p in found.pods
+        ]
+        print_table(shown, ["NAMESPACE", "POD", "READY", "STATE", "RESTARTS", "NODE", "ADDRESSES"])
+    for line in found.events[-5:]:
+        click.echo(f"event: {line}")
+
+
+def _text(value: object) -> str:
+    return ",".join(str(one) for one in value) if isinstance(value, list | tuple) else str(value)
