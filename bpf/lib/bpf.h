@@ -16,6 +16,12 @@
 #define likely(condition) __builtin_expect(!!(condition), 1)
 #define unlikely(condition) __builtin_expect(!!(condition), 0)
 
+/*
+ * Verifier: a global function is checked once, on its own, instead of once per way to reach it; that is what keeps
+ * loading quick. The price: it may not trust its arguments, so it starts by testing pointers for NULL.
+ */
+#define GH_GLOBAL __attribute__((noinline))
+
 #define GH_SECOND_NS 1000000000ULL
 
 /* Set between open and load; the verifier removes what the values make unreachable. */

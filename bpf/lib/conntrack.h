@@ -95,11 +95,12 @@ static __always_inline void gh_ct_fresh(struct gh_ct_entry *entry, const struct 
 	}
 }
 
-static __noinline int gh_ct_create(const struct gh_ct_key *key, const struct gh_packet *pkt, bool from_high,
-				   __u32 identity)
+GH_GLOBAL int gh_ct_create(const struct gh_ct_key *key, const struct gh_packet *pkt, bool from_high, __u32 identity)
 {
 	struct gh_ct_entry entry;
 
+	if (!key || !pkt)
+		return GH_DROP_INVALID_PACKET;
 	gh_ct_fresh(&entry, pkt, from_high, identity, bpf_ktime_get_coarse_ns());
 	if (bpf_map_update_elem(&conntrack, key, &entry, BPF_ANY))
 		return GH_DROP_CT_CREATE;
@@ -115,13 +116,18 @@ static __always_inline bool gh_ct_is_over(const struct gh_ct_entry *entry, const
 }
 
 /* The state that follows from this packet. Concurrent packets may each write: every outcome is one they could cause. */
-static __noinline int gh_ct_advance(struct gh_ct_entry *entry, const struct gh_packet *pkt, bool from_high,
-				    __u32 identity, __u64 now_ns)
+GH_GLOBAL int gh_ct_advance(struct gh_ct_entry *entry, const struct gh_packet *pkt, bool from_high, __u32 identity,
+			    __u64 now_ns)
 {
-	bool reply = !(entry->flags & GH_CT_FROM_HIGH) == from_high;
-	__u16 flags = entry->flags;
-	__u8 state = entry->state;
+	bool reply;
+	__u16 flags;
+	__u8 state;
 
+	if (!entry || !pkt)
+		return GH_DROP_INVALID_PACKET;
+	reply = !(entry->flags & GH_CT_FROM_HIGH) == from_high;
+	flags = entry->flags;
+	state = entry->state;
 	if (gh_ct_is_over(entry, pkt, now_ns)) {
 		gh_ct_fresh(entry, pkt, from_high, identity, now_ns);
 		return GH_CT_NEW;
@@ -146,11 +152,13 @@ static __noinline int gh_ct_advance(struct gh_ct_entry *entry, const struct gh_p
 }
 
 /* An ICMP error belongs to the connection whose packet it quotes. It does not prolong that connection's life. */
-static __noinline int gh_ct_related(struct __sk_buff *skb, const struct gh_packet *pkt)
+GH_GLOBAL int gh_ct_related(struct __sk_buff *skb, const struct gh_packet *pkt)
 {
 	struct gh_icmp_quote quote = {};
 	struct gh_ct_key key;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
 	if (gh_icmp_quote(skb, pkt, &quote))
 		return GH_DROP_INVALID_L4_HEADER;
 	gh_ct_key(&key, &quote.pkt);

@@ -79,9 +79,11 @@ static __always_inline void gh_drop_record(struct __sk_buff *skb, const struct g
 	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
 }
 
-static __noinline int gh_drop(struct __sk_buff *skb, const struct gh_packet *pkt, enum gh_drop_reason reason,
-			      enum gh_direction direction)
+GH_GLOBAL int gh_drop(struct __sk_buff *skb, const struct gh_packet *pkt, enum gh_drop_reason reason,
+		      enum gh_direction direction)
 {
+	if (!pkt)
+		return TC_ACT_SHOT;
 	gh_drop_count(skb, reason, direction);
 	gh_drop_record(skb, pkt, reason, direction);
 	return TC_ACT_SHOT;

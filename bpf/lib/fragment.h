@@ -23,24 +23,30 @@ static __always_inline void gh_fragment_key(const struct gh_packet *pkt, struct 
 		key->protocol = pkt->protocol;
 }
 
-static __noinline void gh_fragment_remember(const struct gh_packet *pkt)
+GH_GLOBAL int gh_fragment_remember(const struct gh_packet *pkt)
 {
-	struct gh_fragment value = { .sport = pkt->sport,
-				     .dport = pkt->dport,
-				     .protocol = pkt->protocol,
-				     .flags = pkt->flags & GH_PACKET_ECHO };
+	struct gh_fragment value = {};
 	struct gh_fragment_key key;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
+	value.sport = pkt->sport;
+	value.dport = pkt->dport;
+	value.protocol = pkt->protocol;
+	value.flags = pkt->flags & GH_PACKET_ECHO;
 	gh_fragment_key(pkt, &key);
 	bpf_map_update_elem(&fragments, &key, &value, BPF_ANY);
+	return TC_ACT_OK;
 }
 
 /* Decision: TC_ACT_OK with protocol and ports filled in, or GH_DROP_FRAGMENT_UNKNOWN. */
-static __noinline int gh_fragment_find(struct gh_packet *pkt)
+GH_GLOBAL int gh_fragment_find(struct gh_packet *pkt)
 {
 	struct gh_fragment_key key;
 	const struct gh_fragment *value;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
 	gh_fragment_key(pkt, &key);
 	value = bpf_map_lookup_elem(&fragments, &key);
 	if (!value)

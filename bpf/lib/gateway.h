@@ -52,11 +52,13 @@ static __always_inline int gh_send_back(struct __sk_buff *skb)
 }
 
 /* Decision: TC_ACT_REDIRECT when it was a question for the gateway and is now the answer, else a drop reason. */
-static __noinline int gh_answer_arp(struct __sk_buff *skb, struct gh_packet *pkt)
+GH_GLOBAL int gh_answer_arp(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	const struct gh_endpoint *ep;
 	struct gh_arp arp;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
 	if (bpf_skb_load_bytes(skb, ETH_HLEN, &arp, sizeof(arp)))
 		return GH_DROP_INVALID_PACKET;
 	gh_address_from_ipv4(&pkt->src, arp.sender_ip);
@@ -98,11 +100,14 @@ static __always_inline __be16 gh_advert_checksum(struct gh_neighbour_advert *adv
 }
 
 /* Decision: TC_ACT_REDIRECT when it was a question for the gateway and is now the answer, else a drop reason. */
-static __noinline int gh_answer_neighbour(struct __sk_buff *skb, const struct gh_packet *pkt)
+GH_GLOBAL int gh_answer_neighbour(struct __sk_buff *skb, const struct gh_packet *pkt)
 {
-	const struct gh_endpoint *ep = gh_endpoint_sender(&pkt->src, skb->ifindex);
 	struct gh_neighbour_advert advert = {};
+	const struct gh_endpoint *ep;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
+	ep = gh_endpoint_sender(&pkt->src, skb->ifindex);
 	if (!ep)
 		return gh_address_is_multicast(&pkt->dst) ? GH_DROP_NEIGHBOUR : GH_DROP_INVALID_SOURCE_IP;
 	/* A hop limit below 255 means that the question has come from elsewhere (RFC 4861, 7.1.1). */

@@ -23,7 +23,7 @@ static __always_inline void gh_quote_reversed(const struct gh_icmp_quote *quote,
 }
 
 /* A pod complains to the world about an answer it got. Without a mapping the connection was never translated. */
-static __noinline int gh_masquerade_error_out(struct __sk_buff *skb, struct gh_packet *pkt)
+GH_GLOBAL int gh_masquerade_error_out(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	struct gh_icmp_quote quote = {};
 	const struct gh_nat_entry *node_end;
@@ -31,6 +31,8 @@ static __noinline int gh_masquerade_error_out(struct __sk_buff *skb, struct gh_p
 	struct gh_nat_entry to;
 	struct gh_nat_key key;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
 	if (gh_icmp_quote(skb, pkt, &quote))
 		return GH_DROP_INVALID_L4_HEADER;
 	gh_quote_reversed(&quote, &reversed);
@@ -48,11 +50,13 @@ static __noinline int gh_masquerade_error_out(struct __sk_buff *skb, struct gh_p
  * Decision: translate what a pod sends to the world, *pkt with it.
  * Returns TC_ACT_OK, or a drop reason: NAT_EXHAUSTED, NAT_UNSUPPORTED, NAT_NO_ADDRESS, INVALID_L4_HEADER, WRITE_FAILED.
  */
-static __noinline int gh_masquerade_out(struct __sk_buff *skb, struct gh_packet *pkt)
+GH_GLOBAL int gh_masquerade_out(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	struct gh_nat_entry to = {};
 	int verdict;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
 	if (gh_is_readable_error(pkt))
 		return gh_masquerade_error_out(skb, pkt);
 	gh_nat_node_address(&to.addr, gh_is_ipv6(pkt));
@@ -65,13 +69,15 @@ static __noinline int gh_masquerade_out(struct __sk_buff *skb, struct gh_packet 
 }
 
 /* The world complains about a packet of a pod, to the node's address. */
-static __noinline int gh_masquerade_error_in(struct __sk_buff *skb, struct gh_packet *pkt)
+GH_GLOBAL int gh_masquerade_error_in(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	struct gh_icmp_quote quote = {};
 	const struct gh_nat_entry *pod_end;
 	struct gh_packet reversed;
 	struct gh_nat_entry to;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
 	if (gh_icmp_quote(skb, pkt, &quote))
 		return TC_ACT_UNSPEC;
 	gh_quote_reversed(&quote, &reversed);
@@ -88,11 +94,13 @@ static __noinline int gh_masquerade_error_in(struct __sk_buff *skb, struct gh_pa
  * Decision: is this packet to the node an answer for a pod? Then translate it, *pkt with it.
  * Returns TC_ACT_OK: translated; TC_ACT_UNSPEC: the node's own, untouched; or WRITE_FAILED.
  */
-static __noinline int gh_masquerade_in(struct __sk_buff *skb, struct gh_packet *pkt)
+GH_GLOBAL int gh_masquerade_in(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	const struct gh_nat_entry *pod_end;
 	struct gh_nat_entry to;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
 	if (gh_is_readable_error(pkt))
 		return gh_masquerade_error_in(skb, pkt);
 	if (!gh_nat_is_possible(pkt) || (pkt->protocol != IPPROTO_SCTP && !gh_nat_is_our_port(pkt->dport)))

@@ -125,13 +125,15 @@ static __always_inline bool gh_nat_allocate(struct gh_nat_search *search, __be16
  * Decision: under which port of node does the pod's packet travel? Fills in *port.
  * Returns TC_ACT_OK, NAT_EXHAUSTED or NAT_UNSUPPORTED.
  */
-static __noinline int gh_nat_map_out(const struct gh_packet *pkt, const union gh_address *node, __be16 *port)
+GH_GLOBAL int gh_nat_map_out(const struct gh_packet *pkt, const union gh_address *node, __be16 *port)
 {
 	struct gh_nat_search search = {};
 	struct gh_nat_entry node_end = {};
 	struct gh_nat_key out;
 	const struct gh_nat_entry *known;
 
+	if (!pkt || !node || !port)
+		return GH_DROP_INVALID_PACKET;
 	if (!gh_nat_is_possible(pkt))
 		return GH_DROP_NAT_UNSUPPORTED;
 	search.pod_end.addr = pkt->src;
@@ -160,17 +162,21 @@ static __noinline int gh_nat_map_out(const struct gh_packet *pkt, const union gh
  * Decision, for the node's own packets: keep their port from being given to a pod.
  * Returns TC_ACT_OK, or NAT_COLLISION when a pod's connection has taken it already.
  */
-static __noinline int gh_nat_reserve(const struct gh_packet *pkt)
+GH_GLOBAL int gh_nat_reserve(const struct gh_packet *pkt)
 {
-	struct gh_nat_entry self = { .addr = pkt->src, .port = pkt->sport, .flags = GH_NAT_HOST };
+	struct gh_nat_entry self = { .flags = GH_NAT_HOST };
 	const struct gh_nat_entry *owner;
 	struct gh_nat_key out, in;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
 	gh_nat_out_key(&out, pkt);
 	gh_nat_answer_key(&in, &out, &pkt->src, pkt->sport);
 	owner = bpf_map_lookup_elem(&nat, &in);
 	if (owner)
 		return owner->flags & GH_NAT_HOST ? TC_ACT_OK : GH_DROP_NAT_COLLISION;
+	self.addr = pkt->src;
+	self.port = pkt->sport;
 	self.created_ns = bpf_ktime_get_coarse_ns();
 	bpf_map_update_elem(&nat, &in, &self, BPF_NOEXIST);
 	return TC_ACT_OK;

@@ -113,10 +113,12 @@ static __always_inline int gh_parse_ipv4(struct __sk_buff *skb, struct gh_packet
  * a drop reason: UNSUPPORTED_L2, UNSUPPORTED_L3, INVALID_PACKET, INVALID_EXTENSION, INVALID_L4_HEADER, FRAGMENT_UNKNOWN.
  * *pkt must be all zero. As much of it as was understood is filled in also on a drop, for the record.
  */
-static __always_inline int gh_parse(struct __sk_buff *skb, struct gh_packet *pkt)
+GH_GLOBAL int gh_parse(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	int verdict;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
 	gh_pull_headers(skb);
 	if (likely(skb->protocol == bpf_htons(ETH_P_IP)))
 		verdict = gh_parse_ipv4(skb, pkt);

@@ -24,12 +24,15 @@ static __always_inline bool gh_ipv6_is_extension(__u8 protocol)
 }
 
 /* Walks the chain. Returns TC_ACT_OK with l4 and protocol moved behind it, or GH_DROP_INVALID_EXTENSION. */
-static __noinline int gh_ipv6_extensions(struct __sk_buff *skb, struct gh_packet *pkt)
+GH_GLOBAL int gh_ipv6_extensions(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	struct gh_ipv6_fragment header;
 	__u32 offset = ETH_HLEN + sizeof(struct ipv6hdr);
-	__u8 protocol = pkt->protocol;
+	__u8 protocol;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
+	protocol = pkt->protocol;
 	for (int i = 0; i < GH_IPV6_MAX_EXTENSIONS; i++) {
 		if (bpf_skb_load_bytes(skb, offset, &header, sizeof(header)))
 			return GH_DROP_INVALID_EXTENSION;

@@ -89,15 +89,20 @@ static __always_inline int gh_rewrite_l4(struct __sk_buff *skb, const struct gh_
 }
 
 /* Changes one end of the packet, and *pkt with it. Returns TC_ACT_OK or GH_DROP_WRITE_FAILED. */
-static __noinline int gh_rewrite(struct __sk_buff *skb, struct gh_packet *pkt, enum gh_end end,
-				 const struct gh_nat_entry *to)
+GH_GLOBAL int gh_rewrite(struct __sk_buff *skb, struct gh_packet *pkt, enum gh_end end, const struct gh_nat_entry *to)
 {
-	union gh_address *addr = end == GH_END_SRC ? &pkt->src : &pkt->dst;
-	__be16 *port = end == GH_END_SRC ? &pkt->sport : &pkt->dport;
-	union gh_address new = to->addr;
-	bool ipv6 = gh_is_ipv6(pkt);
-	__s64 diff = gh_address_diff(ipv6, addr, &new);
+	union gh_address *addr, new;
+	__be16 *port;
+	bool ipv6;
+	__s64 diff;
 
+	if (!pkt || !to)
+		return GH_DROP_INVALID_PACKET;
+	addr = end == GH_END_SRC ? &pkt->src : &pkt->dst;
+	port = end == GH_END_SRC ? &pkt->sport : &pkt->dport;
+	new = to->addr;
+	ipv6 = gh_is_ipv6(pkt);
+	diff = gh_address_diff(ipv6, addr, &new);
 	if (gh_has_l4(pkt) && gh_rewrite_l4(skb, pkt, end, diff, *port, to->port) != TC_ACT_OK)
 		return GH_DROP_WRITE_FAILED;
 	if (!ipv6 && bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), 0, diff, 0))
@@ -132,20 +137,26 @@ static __always_inline void gh_mend_quoted(struct __sk_buff *skb, __u32 offset, 
  * Changes one end of the packet that the ICMP error *pkt quotes, and the error's own checksum for it.
  * Returns TC_ACT_OK or GH_DROP_WRITE_FAILED.
  */
-static __noinline int gh_rewrite_quote(struct __sk_buff *skb, const struct gh_packet *pkt, struct gh_icmp_quote *quote,
-				       enum gh_end end, const struct gh_nat_entry *to)
+GH_GLOBAL int gh_rewrite_quote(struct __sk_buff *skb, const struct gh_packet *pkt, struct gh_icmp_quote *quote,
+			       enum gh_end end, const struct gh_nat_entry *to)
 {
-	struct gh_packet *inner = &quote->pkt;
-	union gh_address *addr = end == GH_END_SRC ? &inner->src : &inner->dst;
-	__be16 port = end == GH_END_SRC ? inner->sport : inner->dport;
-	__be16 new_port = to->port;
-	union gh_address new = to->addr;
-	bool ipv6 = gh_is_ipv6(pkt);
-	__s64 address_diff = (__u32)gh_address_diff(ipv6, addr, &new);
-	__s64 port_diff = (__u32)gh_half_diff(port, new_port);
-	__s64 total = port_diff + address_diff;
-	__u32 check = gh_checksum_offset(inner->protocol);
+	__s64 address_diff, port_diff, total;
+	struct gh_packet *inner;
+	union gh_address new;
+	__be16 new_port;
+	__u32 check;
+	bool ipv6;
 
+	if (!pkt || !quote || !to)
+		return GH_DROP_INVALID_PACKET;
+	inner = &quote->pkt;
+	new = to->addr;
+	new_port = to->port;
+	ipv6 = gh_is_ipv6(pkt);
+	check = gh_checksum_offset(inner->protocol);
+	address_diff = (__u32)gh_address_diff(ipv6, end == GH_END_SRC ? &inner->src : &inner->dst, &new);
+	port_diff = (__u32)gh_half_diff(end == GH_END_SRC ? inner->sport : inner->dport, new_port);
+	total = port_diff + address_diff;
 	if (gh_store_address(skb, quote->l3 + gh_address_offset(ipv6, end), ipv6, &new) ||
 	    (inner->protocol != IPPROTO_SCTP &&
 	     bpf_skb_store_bytes(skb, inner->l4 + gh_port_offset(inner, end), &new_port, 2, 0)))

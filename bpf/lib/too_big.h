@@ -85,16 +85,20 @@ static __always_inline void gh_too_big_ipv6(struct gh_too_big *error, const stru
 }
 
 /* The packet becomes the ICMP error about itself. Returns TC_ACT_REDIRECT (back to the pod) or a drop reason. */
-static __noinline int gh_answer_too_big(struct __sk_buff *skb, const struct gh_packet *pkt, __u32 mtu)
+GH_GLOBAL int gh_answer_too_big(struct __sk_buff *skb, const struct gh_packet *pkt, __u32 mtu)
 {
-	const struct gh_endpoint *ep = gh_endpoint_sender(&pkt->src, skb->ifindex);
 	struct gh_too_big error = {};
-	__u32 quoted = pkt->l4 - ETH_HLEN + GH_QUOTED_L4_BYTES;
-	__u32 l3 = gh_is_ipv6(pkt) ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
+	const struct gh_endpoint *ep;
+	__u32 quoted, l3;
 
+	if (!pkt)
+		return GH_DROP_INVALID_PACKET;
+	quoted = pkt->l4 - ETH_HLEN + GH_QUOTED_L4_BYTES;
+	l3 = gh_is_ipv6(pkt) ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	/* The stack answers what is not quoted here, and never an error by an error. */
 	if (quoted > GH_QUOTE_BYTES || !gh_has_l4(pkt) || (pkt->flags & GH_PACKET_ICMP_ERROR))
 		return TC_ACT_OK;
+	ep = gh_endpoint_sender(&pkt->src, skb->ifindex);
 	if (!ep || quoted < 28 || bpf_skb_load_bytes(skb, ETH_HLEN, error.quote, quoted))
 		return GH_DROP_INVALID_PACKET;
 	if (gh_is_ipv6(pkt))
