@@ -189,7 +189,7 @@ def _refusal(response: http.client.HTTPResponse) -> ApiError:
     data = response.read()
     try:
         status = json.loads(data)
-        message = str(status.get("message") or response.reason)
+        message = str(status.get("message") or status.get("error") or response.reason)
         return ApiError(response.status, str(status.get("reason") or ""), message, details=status.get("details"))
     except (ValueError, AttributeError):
         return ApiError(response.status, response.reason, data.decode(errors="replace").strip() or response.reason)

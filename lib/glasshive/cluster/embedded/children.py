@@ -7,6 +7,7 @@ Children outlive a killed supervisor on purpose: traffic goes on, and the next s
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import logging
@@ -40,7 +41,10 @@ class Program:
 
 
 def fork(program: Program) -> tuple[int, int]:
-    """Start the program. Returns its pid and the reading end of its pipe: one line of JSON when ready, then the end."""
+    """Start the program. Returns its pid and the reading end of its pipe.
+
+    There the child writes one line of JSON, its facts once it is ready or ``{"error": text}``, and then closes it.
+    """
     program.cgroup.mkdir(parents=True, exist_ok=True)
     reader, writer = os.pipe2(os.O_CLOEXEC)
     sys.stdout.flush()
@@ -69,8 +73,10 @@ def _child(program: Program, writer: int) -> NoReturn:
         logging.basicConfig(format=LOG_FORMAT, datefmt=LOG_TIME, level=logging.INFO, force=True)
         program.main(lambda facts: _report(writer, facts))
         status = 0
-    except BaseException:
+    except BaseException as error:
         logging.getLogger("glasshive").exception("%s ends", program.name)
+        with contextlib.suppress(OSError):  # the pipe is closed once the child has been ready
+            os.write(writer, json.dumps({"error": str(error) or type(error).__name__}).encode() + b"\n")
     finally:
         sys.stdout.flush()
         sys.stderr.flush()

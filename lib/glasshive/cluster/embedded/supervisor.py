@@ -49,6 +49,7 @@ class Child:
     state: ProcessState
     reader: int = -1
     buffer: bytes = b""
+    error: str = ""  # why it ended, in its own words
     started: float = 0.0  # monotonic seconds
     failures: int = 0  # in a row
     restart_at: float | None = None  # monotonic seconds
@@ -129,7 +130,7 @@ class Supervisor:
         child.restart_at = None
         pid, child.reader = children.fork(child.program)
         child.started = time.monotonic()
-        child.buffer = b""
+        child.buffer, child.error = b"", ""
         child.state.ident = process_ident(pid) or f"{pid}:0"
         child.state.started_at = state.now()
         child.state.ready = False
@@ -190,14 +191,14 @@ class Supervisor:
             return
         if self.state.phase == state.STARTING and not was_ready:
             what = f"{child.program.role} {child.program.name}"
-            raise ProcessError(f"{what} ended with {child.state.last_exit}{self._tail(child)}")
+            raise ProcessError(f"{what} ended with {child.state.last_exit}: {child.error or self._tail(child)}")
         child.state.restarts += 1
         child.failures = 0 if time.monotonic() - child.started > STEADY_SECONDS else child.failures + 1
         delay = BACKOFF_SECONDS[min(max(child.failures - 1, 0), len(BACKOFF_SECONDS) - 1)]
         child.restart_at = time.monotonic() + delay
         self._event(
             f"{child.program.role} {child.program.name} ended with {child.state.last_exit}; "
-            f"restart {child.state.restarts} in {delay:g} s"
+            f"restart {child.state.restarts} in {delay:g} s" + (f": {child.error}" if child.error else "")
         )
         self._save()
 
@@ -214,6 +215,9 @@ class Supervisor:
         if child.buffer.endswith(b"\n"):
             facts = json.loads(child.buffer)
             child.buffer = b""
+            child.error = str(facts.get("error", ""))
+            if child.error:
+                return
             child.state.ready = True
             self.state.facts.update(facts)
             LOG.info("%s %s is ready (pid %d)", child.program.role, child.program.name, child.state.pid)
@@ -290,8 +294,8 @@ class Supervisor:
         try:
             lines = child.program.log.read_text(errors="replace").splitlines()
         except OSError:
-            return ""
-        return ": " + " | ".join(line.strip() for line in lines[-LOG_TAIL_LINES:]) if lines else ""
+            return "it left no log"
+        return " | ".join(line.strip() for line in lines[-LOG_TAIL_LINES:]) or "its log is empty"
 
 
 def main(argv: list[str]) -> int:
