@@ -14,7 +14,7 @@ from glasshive.model.labels import Labels
 from glasshive.model.node import NodeFacts
 from glasshive.model.pod import PodFacts
 
-WORDS = Vocabulary(host=1, remote_node=6, world=2, world_ipv4=9, world_ipv6=10, init=5, in_cluster=1, tunnel=2)
+WORDS = Vocabulary(host=1, remote_node=6, world=2, world_ipv4=9, world_ipv6=10, init=5, in_cluster=1, tunnel=2, onlink=4)
 ONE, TWO = Prefix.parse("10.0.0.1"), Prefix.parse("10.0.0.2")
 
 
@@ -29,7 +29,7 @@ def node(number: int) -> NodeFacts:
 def pod(name: str, where: int, *addresses: str, **facts: bool) -> PodFacts:
     labels = Labels.of([f"k8s:app={name}"])
     return PodFacts(
-        PodRef("default", name, "u-" + name), f"node{where}", None, tuple(map(parse, addresses)), labels, **facts
+        PodRef("default", name, "u-" + name), f"node{where}", tuple(map(parse, addresses)), labels, **facts
     )
 
 
@@ -62,12 +62,12 @@ def test_replacing_claims_withdraws_what_is_no_longer_claimed() -> None:
 def test_a_remote_node_is_reached_at_its_underlay_address(tunnel: bool) -> None:
     view = View("node1", tunnel, dual_stack=True)
     table = dict(of_node(node(2), view, WORDS))
-    flags = WORDS.in_cluster | (WORDS.tunnel if tunnel else 0)
-    there = parse("172.30.0.12")
-    assert table[Prefix.parse("172.30.0.12")] == Entry(WORDS.remote_node, WORDS.in_cluster, ZERO)
-    assert table[Prefix.parse("10.244.2.0/24")] == Entry(WORDS.world_ipv4, flags, there)
-    assert table[Prefix.parse("fd00:10:244:2::/64")] == Entry(WORDS.world_ipv6, flags, there)
-    assert table[Prefix.parse("10.244.2.1")] == Entry(WORDS.remote_node, flags, there)
+    flags = WORDS.in_cluster | (WORDS.tunnel if tunnel else WORDS.onlink)
+    ipv4, ipv6 = parse("172.30.0.12"), parse("fd30::c")
+    assert table[Prefix.host(ipv4)] == Entry(WORDS.remote_node, WORDS.in_cluster | WORDS.onlink, ipv4)
+    assert table[Prefix.parse("10.244.2.0/24")] == Entry(WORDS.world_ipv4, flags, ipv4)
+    assert table[Prefix.parse("fd00:10:244:2::/64")] == Entry(WORDS.world_ipv6, flags, ipv4 if tunnel else ipv6)
+    assert table[Prefix.parse("10.244.2.1")] == Entry(WORDS.remote_node, flags, ipv4)
 
 
 def test_the_own_node_is_host_and_never_tunnelled() -> None:
@@ -75,6 +75,11 @@ def test_the_own_node_is_host_and_never_tunnelled() -> None:
     assert table[Prefix.parse("172.30.0.11")] == Entry(WORDS.host, WORDS.in_cluster, ZERO)
     assert table[Prefix.parse("10.244.1.1")] == Entry(WORDS.host, WORDS.in_cluster, ZERO)
     assert table[Prefix.parse("10.244.1.0/24")] == Entry(WORDS.world, WORDS.in_cluster, ZERO)
+
+
+def test_a_pod_whose_node_is_unknown_is_left_to_the_routes() -> None:
+    table = dict(of_pod(pod("a", 2, "10.244.2.9"), 300, None, View("node1", True, dual_stack=True), WORDS))
+    assert table == {Prefix.parse("10.244.2.9"): Entry(300, WORDS.in_cluster, ZERO)}
 
 
 def test_pods_of_the_node_s_own_network_and_finished_pods_have_no_entry() -> None:
@@ -109,7 +114,7 @@ def test_incremental_claims_in_any_order_equal_the_whole_table() -> None:
             if isinstance(step, NodeFacts):
                 claims.set(step.name, Rank.NODE, dict(of_node(step, view, WORDS)))
             else:
-                underlay = parse(f"172.30.0.1{step.node.removeprefix('node')}")
-                facts = of_pod(step, numbers[step.labels], underlay, view, WORDS)
+                there = node(int(step.node.removeprefix("node")))
+                facts = of_pod(step, numbers[step.labels], there, view, WORDS)
                 claims.set(step.ref, Rank.POD, dict(facts))
         assert claims.table() == whole

@@ -90,7 +90,8 @@ class CniServer:
         """ADD repeated: the same answer if all is well, as when an agent died before its answer got through."""
         wrong = self._datapath.endpoints.check(known, request.netns)
         if wrong:
-            raise CniError(Code.CHECK_FAILED, f"container {request.container_id} has an endpoint already", "; ".join(wrong))
+            text = f"container {request.container_id} has an endpoint already"
+            raise CniError(Code.CHECK_FAILED, text, "; ".join(wrong))
         return result(known, self._datapath.endpoints.gateways(), request.version)
 
     def _delete(self, request: Request) -> dict[str, Any]:

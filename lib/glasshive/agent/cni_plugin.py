@@ -22,7 +22,7 @@ SUPPORTED = ("0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0")
 _INVALID_ENVIRONMENT, _IO_FAILURE, _DECODING_FAILURE, _TRY_AGAIN = 4, 5, 6, 11
 
 
-class _Refusal(Exception):
+class _RefusedError(Exception):
     """Becomes the error result."""
 
     def __init__(self, code: int, message: str, details: str = "") -> None:
@@ -51,7 +51,7 @@ def parse_args(text: str) -> dict[str, str]:
     for pair in filter(None, text.split(";")):
         key, equals, value = pair.partition("=")
         if not equals:
-            raise _Refusal(_INVALID_ENVIRONMENT, f"CNI_ARGS has {pair!r}, which is not KEY=VALUE")
+            raise _RefusedError(_INVALID_ENVIRONMENT, f"CNI_ARGS has {pair!r}, which is not KEY=VALUE")
         found[key] = value
     return found
 
@@ -75,9 +75,9 @@ def call(path: str, request: Mapping[str, Any]) -> dict[str, Any]:
         connection.request("POST", "/cni", json.dumps(request), {"Content-Type": "application/json"})
         answer = json.loads(connection.getresponse().read() or b"{}")
     except (OSError, http.client.HTTPException) as error:
-        raise _Refusal(_TRY_AGAIN, f"the agent does not answer on {path}: {error}", "is the node up?") from error
+        raise _RefusedError(_TRY_AGAIN, f"the agent does not answer on {path}: {error}", "is the node up?") from error
     except json.JSONDecodeError as error:
-        raise _Refusal(_DECODING_FAILURE, f"the agent's answer on {path} is not JSON") from error
+        raise _RefusedError(_DECODING_FAILURE, f"the agent's answer on {path} is not JSON") from error
     finally:
         connection.close()
     return dict(answer)
@@ -93,7 +93,7 @@ def run(environment: Mapping[str, str], stdin: TextIO, stdout: TextIO) -> int:
             config = _config(stdin.read())
             version = str(config.get("cniVersion") or CURRENT)
             answer = call(str(config.get("socket") or DEFAULT_SOCKET), request_of(environment, config))
-    except _Refusal as refusal:
+    except _RefusedError as refusal:
         answer = {"cniVersion": version, "code": refusal.code, "msg": str(refusal), "details": refusal.details}
     if answer:
         json.dump(answer, stdout)
@@ -105,9 +105,9 @@ def _config(text: str) -> dict[str, Any]:
     try:
         config = json.loads(text)
     except json.JSONDecodeError as error:
-        raise _Refusal(_DECODING_FAILURE, f"the network configuration on stdin is not JSON: {error}") from error
+        raise _RefusedError(_DECODING_FAILURE, f"the network configuration on stdin is not JSON: {error}") from error
     if not isinstance(config, dict):
-        raise _Refusal(_DECODING_FAILURE, "the network configuration on stdin is not a JSON object")
+        raise _RefusedError(_DECODING_FAILURE, "the network configuration on stdin is not a JSON object")
     return config
 
 

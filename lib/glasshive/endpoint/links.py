@@ -7,17 +7,17 @@ never without a program, and no packet is lost.
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import struct
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 from glasshive.bpf import Program, link, syscall
-from glasshive.errors import BpfError
 from glasshive.model.endpoint import Endpoint
 
 Direction = Literal["ingress", "egress"]
+
+_LINK_INFO_BYTES, _TCX_IFINDEX_AT = 64, 16
 
 
 class PodPrograms(NamedTuple):
@@ -32,92 +32,51 @@ class PodLinks:
 
     def __init__(self, directory: Path, programs: PodPrograms) -> None:
         self.directory = directory
-        self.programs = programs
+        self._plan: tuple[tuple[Program, Direction], ...] = (
+            (programs.from_pod, "ingress"),
+            (programs.to_pod, "egress"),
+        )
         directory.mkdir(parents=True, exist_ok=True)
-        self._prefix = f"{directory}/"
+        self._prefix = f"{directory}/pod_"
 
     def attach(self, endpoint: Endpoint) -> None:
-        """Attach both programs to a new host side. On failure neither stays."""
-        made: list[str] = []
+        """Attach both programs; those of an earlier agent are replaced in place. On failure neither stays."""
         try:
-            for program, direction in self._plan():
-                path = self._path(endpoint, direction)
-                attached = link.tcx(program, endpoint.ifindex, direction)
-                try:
-                    self._pin(attached, path)
-                    made.append(path)
-                finally:
-                    attached.close()
-        except BpfError:
-            for path in made:
-                _unlink(path)
+            for program, direction in self._plan:
+                link.attach_tc(program, endpoint.ifindex, direction, self._path(endpoint.id, direction)).close()
+        except BaseException:
+            self.detach(endpoint)
             raise
-
-    def adopt(self, endpoint: Endpoint) -> None:
-        """Put this agent's programs into the links of an endpoint that an earlier agent attached; attach what is missing."""
-        for program, direction in self._plan():
-            replace(self._path(endpoint, direction), program, endpoint.ifindex, direction)
 
     def detach(self, endpoint: Endpoint) -> None:
         """Remove the pins; the programs leave with the device or with the last reference."""
-        for _, direction in self._plan():
-            _unlink(self._path(endpoint, direction))
+        self._remove(endpoint.id)
 
     def missing(self, endpoint: Endpoint) -> list[str]:
-        """At which of its two hooks an endpoint has no program."""
-        return [direction for _, direction in self._plan() if not _is_attached(self._path(endpoint, direction))]
-
-    def strays(self, ids: set[int]) -> list[int]:
-        """Endpoint ids that have pins here but are not among ``ids``."""
-        found = set()
-        for path in self.directory.iterdir():
-            stem = path.name.split("_")
-            if stem[0] == "pod" and len(stem) == 3 and stem[1].isdigit() and int(stem[1]) not in ids:
-                found.add(int(stem[1]))
-        return sorted(found)
+        """At which of its two hooks an endpoint has no program. Without tcx (no links) that cannot be told."""
+        if not link.has_tcx():
+            return []
+        return [where for _, where in self._plan if not _is_attached(self._path(endpoint.id, where))]
 
     def remove_strays(self, ids: set[int]) -> list[int]:
         """Remove the pins of endpoints that are not among ``ids``; returns their ids."""
-        strays = self.strays(ids)
+        found = set()
+        for path in self.directory.iterdir():
+            parts = path.name.split("_")
+            if parts[0] == "pod" and len(parts) == 3 and parts[1].isdigit():
+                found.add(int(parts[1]))
+        strays = sorted(found - ids)
         for number in strays:
-            for _, direction in self._plan():
-                _unlink(f"{self._prefix}pod_{number}_{direction}")
+            self._remove(number)
         return strays
 
-    def _plan(self) -> tuple[tuple[Program, Direction], tuple[Program, Direction]]:
-        return (self.programs.from_pod, "ingress"), (self.programs.to_pod, "egress")
+    def _remove(self, number: int) -> None:
+        for _, direction in self._plan:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._path(number, direction))  # noqa: PTH108 - a Path per pod costs more than the call
 
-    def _path(self, endpoint: Endpoint, direction: Direction) -> str:
-        return f"{self._prefix}pod_{endpoint.id}_{direction}"
-
-    def _pin(self, attached: link.Link, path: str) -> None:
-        try:
-            attached.pin(path)
-        except BpfError as error:
-            if error.errno != errno.EEXIST:
-                raise
-            _unlink(path)  # of an endpoint that had this id long ago and whose device is gone
-            attached.pin(path)
-
-
-def replace(path: str | Path, program: Program, ifindex: int, direction: Direction) -> bool:
-    """See to it that ``program`` is at a device's hook and pinned at ``path``. True if the old link was kept.
-
-    A pinned link whose device has gone (ENOLINK) is of no use any more: then the program is attached anew.
-    """
-    if Path(path).exists():
-        with link.Link.open(path) as old:
-            try:
-                old.update(program)
-            except BpfError as error:
-                if error.errno != errno.ENOLINK:
-                    raise
-            else:
-                return True
-        _unlink(path)
-    with link.tcx(program, ifindex, direction) as new:
-        new.pin(path)
-    return False
+    def _path(self, number: int, direction: str) -> str:
+        return f"{self._prefix}{number}_{direction}"
 
 
 def _is_attached(path: str) -> bool:
@@ -125,10 +84,5 @@ def _is_attached(path: str) -> bool:
         return False
     with link.Link.open(path) as one:
         # struct bpf_link_info: type, id, prog_id, padding, then tcx.ifindex, which is 0 once the device has gone.
-        (ifindex,) = struct.unpack_from("=I", syscall.info_by_fd(one.fd, 64), 16)
+        (ifindex,) = struct.unpack_from("=I", syscall.info_by_fd(one.fd, _LINK_INFO_BYTES), _TCX_IFINDEX_AT)
         return bool(ifindex)
-
-
-def _unlink(path: str | Path) -> None:
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)  # noqa: PTH108 - a Path per pod costs more than the call

@@ -1,8 +1,8 @@
 """Addresses of pods that have gone, until nothing remembers them.
 
 An address may be given to a new pod only when no connection or translation of the old one is left, or the new pod would
-inherit them. Forgetting costs one pass over the tables however many addresses it is for; so it is done for many at once,
-from time to time, and at the latest when the pool has nothing else to give.
+inherit them. Forgetting costs one pass over the tables however many addresses it is for; so it is done for many at
+once, from time to time, and at the latest when the pool has nothing else to give.
 """
 
 from __future__ import annotations

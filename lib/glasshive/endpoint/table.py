@@ -1,8 +1,8 @@
 """The endpoints of a node: attach, detach, restore, check.
 
 Everything an endpoint consists of (link, two programs, map entries, record on disk, addresses, id) is made here in one
-order and taken back in the reverse one; a failure at any step leaves nothing. No step waits for anybody: this is the hot
-path of pod creation.
+order and taken back in the reverse one; a failure at any step leaves nothing. No step waits for anybody: this is the
+hot path of pod creation.
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ class EndpointTable:
     def adopt(self) -> None:
         """Put this agent's programs into all pods' links, and remove links and devices that belong to no endpoint."""
         for endpoint in self:
-            self.parts.links.adopt(endpoint)
+            self.parts.links.attach(endpoint)
             self.parts.ipcache.set_local(endpoint.id, endpoint.addresses, endpoint.identity)
         self.parts.links.remove_strays(set(self._by_id))
         for ifindex, name in self._host_links().items():

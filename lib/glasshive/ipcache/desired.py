@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from glasshive.ipcache.claims import Claims, Rank
-from glasshive.model.address import IPV4_ALL, IPV6_ALL, ZERO, Address, Prefix
+from glasshive.model.address import IPV4_ALL, IPV6_ALL, ZERO, Address, Prefix, is_ipv4
 from glasshive.model.endpoint import PodRef
 from glasshive.model.labels import Labels
 from glasshive.model.node import NodeFacts
@@ -44,6 +44,7 @@ class Vocabulary:
     init: int
     in_cluster: int
     tunnel: int
+    onlink: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,29 +67,35 @@ def of_node(node: NodeFacts, view: View, words: Vocabulary) -> Iterator[Fact]:
     local = node.name == view.node
     identity = words.host if local else words.remote_node
     for address in node.addresses:
-        yield Fact(Prefix.host(address), Entry(identity, words.in_cluster, ZERO))
-    underlay = ZERO if local else node.underlay() or ZERO
-    flags = _flags(words, tunnel=view.tunnel and underlay != ZERO)
+        onlink = 0 if local else words.onlink
+        where = ZERO if local else address
+        yield Fact(Prefix.host(address), Entry(identity, words.in_cluster | onlink, where))
     for prefix, router in zip(node.pod_prefixes, node.routers(), strict=True):
         unknown_pod = words.world
         if view.dual_stack:
             unknown_pod = words.world_ipv4 if prefix.is_ipv4 else words.world_ipv6
-        yield Fact(prefix, Entry(unknown_pod, flags, underlay))
-        yield Fact(Prefix.host(router), Entry(identity, flags, underlay))
+        flags, where = _way(node, view, words, ipv4=prefix.is_ipv4)
+        yield Fact(prefix, Entry(unknown_pod, flags, where))
+        yield Fact(Prefix.host(router), Entry(identity, flags, where))
 
 
-def of_pod(pod: PodFacts, identity: int, underlay: Address | None, view: View, words: Vocabulary) -> Iterator[Fact]:
-    """A pod's addresses. ``underlay`` is its node's, None while the node is unknown: then the pod prefix decides."""
+def of_pod(pod: PodFacts, identity: int, node: NodeFacts | None, view: View, words: Vocabulary) -> Iterator[Fact]:
+    """A pod's addresses. ``node`` is the pod's; while that is unknown (None) the kernel's routes decide."""
     if pod.host_network or pod.finished:
         return
-    where = ZERO if pod.node == view.node else underlay or pod.host_address or ZERO
-    flags = _flags(words, tunnel=view.tunnel and where != ZERO)
     for address in pod.addresses:
+        flags, where = _way(node, view, words, ipv4=is_ipv4(address))
         yield Fact(Prefix.host(address), Entry(identity, flags, where))
 
 
-def _flags(words: Vocabulary, *, tunnel: bool) -> int:
-    return words.in_cluster | (words.tunnel if tunnel else 0)
+def _way(node: NodeFacts | None, view: View, words: Vocabulary, *, ipv4: bool) -> tuple[int, Address]:
+    """Flags and node address of what lives on a node, for one family of packets."""
+    if node is None or node.name == view.node:
+        return words.in_cluster, ZERO
+    where = node.underlay() if view.tunnel else node.address(ipv4=ipv4)
+    if where is None:
+        return words.in_cluster, ZERO
+    return words.in_cluster | (words.tunnel if view.tunnel else words.onlink), where
 
 
 def desired(
@@ -100,12 +107,12 @@ def desired(
 ) -> dict[Prefix, Entry]:
     """The whole table at once: what the incremental path must arrive at in any order of events."""
     claims: Claims[PodRef | str, Entry] = Claims()
-    underlays = {}
+    known = {}
     claims.set("world", Rank.WORLD, dict(world(view, words)))
     for node in nodes:
-        underlays[node.name] = node.underlay()
+        known[node.name] = node
         claims.set(node.name, Rank.NODE, dict(of_node(node, view, words)))
     for pod in pods:
-        facts = of_pod(pod, identity_of(pod.labels), underlays.get(pod.node), view, words)
+        facts = of_pod(pod, identity_of(pod.labels), known.get(pod.node), view, words)
         claims.set(pod.ref, Rank.POD, dict(facts))
     return claims.table()

@@ -40,11 +40,11 @@ class IpcacheSync:
     # -- facts
 
     def set_node(self, node: NodeFacts) -> None:
-        """A node appeared or changed; entries of its pods follow when its underlay address did."""
+        """A node appeared or changed; entries of its pods follow when its addresses did."""
         before = self._nodes.get(node.name)
         self._nodes[node.name] = node
         self._note(self._claims.set(node.name, Rank.NODE, dict(of_node(node, self._view, self._words))))
-        if before is None or before.underlay() != node.underlay():
+        if before is None or before.addresses != node.addresses:
             for ref in self._by_node.get(node.name, ()):
                 self._claim_pod(*self._pods[ref])
 
@@ -99,7 +99,7 @@ class IpcacheSync:
 
     def _claim_pod(self, pod: PodFacts, identity: int) -> None:
         node = self._nodes.get(pod.node)
-        facts: Iterable[Fact] = of_pod(pod, identity, node.underlay() if node else None, self._view, self._words)
+        facts: Iterable[Fact] = of_pod(pod, identity, node, self._view, self._words)
         self._note(self._claims.set(pod.ref, Rank.POD, dict(facts)))
 
     def _note(self, changed: Mapping[Prefix, Entry | None], *, flush: bool = True) -> None:

@@ -23,7 +23,7 @@ class DropCount(NamedTuple):
 
 
 class DropNames:
-    """Names of the C enums ``gh_drop_reason`` and ``gh_direction``, as people read them: ``no-endpoint``, ``egress``."""
+    """Names of the C enums ``gh_drop_reason`` and ``gh_direction``, as people read them: ``no-endpoint``."""
 
     def __init__(self, reasons: type[IntEnum], directions: type[IntEnum]) -> None:
         self._reasons = {

@@ -52,8 +52,9 @@ class IpcacheMap:
         self.kernel = kernel
         probe = np.frombuffer(_VALUE.pack(1, 2, bytes([3]) * 16), kernel.value_dtype)[0]
         key = np.frombuffer(_KEY.pack(4, bytes([5]) * 16), kernel.key_dtype)[0]
-        told = (probe["identity"], probe["flags"], probe["node_addr"].tobytes(), key["prefixlen"], key["addr"].tobytes())
-        assert told == (1, 2, bytes([3]) * 16, 4, bytes([5]) * 16), "bpf/types/ipcache.h and maps/ipcache.py differ"
+        told = (probe["identity"], probe["flags"], probe["node_addr"].tobytes())
+        assert told == (1, 2, bytes([3]) * 16), "struct gh_ipcache_entry and maps/ipcache.py differ"
+        assert (key["prefixlen"], key["addr"].tobytes()) == (4, bytes([5]) * 16), "struct gh_ipcache_key differs"
 
     def update(self, entries: Mapping[Prefix, Value]) -> None:
         """Write entries in one batch."""

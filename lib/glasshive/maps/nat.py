@@ -1,4 +1,4 @@
-"""The map ``nat``: masquerade in both directions (``bpf/types/nat.h``), and which of its entries still serve anybody."""
+"""The map ``nat``: masquerade in both directions (``bpf/types/nat.h``), and which entries still serve anybody."""
 
 from __future__ import annotations
 

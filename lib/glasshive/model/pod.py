@@ -15,7 +15,6 @@ class PodFacts:
 
     ref: PodRef
     node: str = ""
-    host_address: Address | None = None
     addresses: tuple[Address, ...] = ()
     labels: Labels = NO_LABELS
     host_network: bool = False

@@ -26,6 +26,7 @@ class Devices:
 
     device: int
     device_mac: bytes
+    device_mtu: int
     host: int
     overlay: int = 0
 
@@ -66,6 +67,7 @@ def node_config(
         "nat_port_min": NAT_PORTS[0],
         "nat_port_max": NAT_PORTS[1],
         "device_mac": devices.device_mac,
+        "device_mtu_bytes": devices.device_mtu,
         "node_ipv4": node.address(ipv4=True) or ZERO,
         "node_ipv6": node.address(ipv4=False) or ZERO,
         "router_ipv4": _first(node.routers(), ipv4=True),

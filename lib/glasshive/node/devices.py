@@ -1,8 +1,8 @@
 """A node's own devices, made or found again.
 
-``gh_host`` is the node's door to pods: a dummy device that carries the router addresses and is what pod prefixes are
-routed to. Packets that the node's stack sends to pods leave through it, where the program at its egress hands them on;
-a dummy drops what nobody takes. ``gh_vxlan`` is a VXLAN device whose remote end and VNI come with each packet.
+``gh_host`` is the node's door to pods: a device without a wire that carries the router addresses and is what pod
+prefixes are routed to. Packets that the node's stack sends to pods leave through it, where the program at its egress
+hands them on; the device drops what nobody takes. That is what a dummy does, or, on kernels without dummies, an ifb. ``gh_vxlan`` is a VXLAN device whose remote end and VNI come with each packet.
 Both have fixed interface indices, so nothing needs to be looked up.
 """
 
@@ -12,7 +12,7 @@ import errno
 import struct
 from dataclasses import dataclass
 
-from glasshive.errors import NetlinkError, NotFoundError
+from glasshive.errors import CapabilityError, NetlinkError, NotFoundError
 from glasshive.model.address import is_ipv4, render
 from glasshive.model.node import NodeFacts
 from glasshive.net import links, netlink, sysctl
@@ -21,7 +21,8 @@ from glasshive.node.config import LOCAL_PORTS, VXLAN_PORT, Devices
 HOST_NAME, HOST_IFINDEX = "gh_host", 90_001
 OVERLAY_NAME, OVERLAY_IFINDEX = "gh_vxlan", 90_002
 
-_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU = 1, 3, 4
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_INFO_KIND = 1, 3, 4, 18, 1
+_DOOR_KINDS = ("dummy", "ifb")
 
 SETTINGS = {
     **sysctl.ROUTER,
@@ -44,7 +45,7 @@ def prepare(node: NodeFacts, device: str, *, tunnel: bool) -> Devices:
         raise NotFoundError(f"node {node.name} has no device {device}", hint="is this its network namespace?")
     with links.Links() as wire:
         if not wire.index(HOST_NAME):
-            wire.dummy(HOST_NAME, index=HOST_IFINDEX, mtu=fabric.mtu)
+            _create_door(fabric.mtu)
         wire.change(HOST_NAME, up=True, link_local=False)
         for router in node.routers():
             wire.add_address(HOST_NAME, f"{render(router)}/{32 if is_ipv4(router) else 128}")
@@ -54,7 +55,26 @@ def prepare(node: NodeFacts, device: str, *, tunnel: bool) -> Devices:
             wire.change(OVERLAY_NAME, up=True, link_local=False)
         else:
             wire.delete(OVERLAY_NAME)
-        return Devices(fabric.index, fabric.mac, wire.index(HOST_NAME), wire.index(OVERLAY_NAME))
+        return Devices(fabric.index, fabric.mac, fabric.mtu, wire.index(HOST_NAME), wire.index(OVERLAY_NAME))
+
+
+def _create_door(mtu: int) -> None:
+    """Make ``gh_host``. Both kinds need no neighbours (IFF_NOARP) and lose what is sent to them."""
+    with netlink.Socket() as wire:
+        for kind in _DOOR_KINDS:
+            info = netlink.attr(_IFLA_LINKINFO | netlink.NLA_F_NESTED, netlink.attr(_IFLA_INFO_KIND, kind.encode()))
+            parts = netlink.attr_text(_IFLA_IFNAME, HOST_NAME) + netlink.attr_u32(_IFLA_MTU, mtu) + info
+            try:
+                wire.one(netlink.RTM_NEWLINK, netlink.CREATE, f"create {HOST_NAME}", netlink.ifinfo(HOST_IFINDEX), parts)
+            except NetlinkError as error:
+                if error.errno != errno.EOPNOTSUPP:
+                    raise
+            else:
+                return
+    raise CapabilityError(
+        f"this kernel has no device for {HOST_NAME}: neither {' nor '.join(_DOOR_KINDS)}",
+        hint="load the module dummy or ifb",
+    )
 
 
 @dataclass(frozen=True, slots=True)

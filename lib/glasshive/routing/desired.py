@@ -34,7 +34,7 @@ class Ways(NamedTuple):
 
 
 def desired(nodes: Iterable[NodeFacts], own: str, ways: Ways) -> dict[Prefix, Route]:
-    """Every pod prefix with its route. A node without an address of a prefix's family is left out (nowhere to send to)."""
+    """Every pod prefix with its route. A node without an address of a prefix's family is left out."""
     nodes = list(nodes)
     routers = {
         prefix.is_ipv4: router

@@ -29,15 +29,22 @@ class RouteSync:
     def __init__(self, wire: netlink.Socket) -> None:
         self._wire = wire
 
+    def add(self, wanted: Mapping[Prefix, Route]) -> int:
+        """See to it that these routes are there; others stay. How many were changed."""
+        return self._change(wanted, remove=False)
+
     def apply(self, wanted: Mapping[Prefix, Route]) -> int:
         """Make the kernel's routes equal to ``wanted``; how many were changed."""
+        return self._change(wanted, remove=True)
+
+    def _change(self, wanted: Mapping[Prefix, Route], *, remove: bool) -> int:
         present = self.present()
         batch = netlink.Batch()
         for prefix, route in wanted.items():
             if present.get(prefix) != route:
                 batch.add(netlink.RTM_NEWROUTE, _REPLACE, f"route {prefix}", *_message(prefix, route))
         for prefix, route in present.items():
-            if prefix not in wanted:
+            if remove and prefix not in wanted:
                 batch.add(netlink.RTM_DELROUTE, 0, f"remove route {prefix}", *_message(prefix, route))
         self._wire.run(batch)
         return len(batch)

@@ -1,0 +1,182 @@
+"""The node agent: a datapath under the control of the Kubernetes API.
+
+``start`` needs the node's own Node object with its pod CIDRs; it waits for them by watch. An agent that starts while
+the API is away, on a node where one ran before, goes on from what that one wrote down.
+``stop`` leaves everything in the kernel as it is: the next agent takes it over.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from glasshive.agent.cni import CniServer
+from glasshive.agent.config import AgentConfig
+from glasshive.agent.datapath import Datapath, only_families
+from glasshive.agent.drop_watch import DropWatch
+from glasshive.agent.facts import node_facts, node_to_json
+from glasshive.agent.features import FEATURES, AgentContext, Feature
+from glasshive.agent.pod_identities import PodIdentities
+from glasshive.agent.view import ClusterView
+from glasshive.api.resources import NODE
+from glasshive.errors import ApiError, DeadlineError
+from glasshive.kube.client import Client
+from glasshive.model.address import render
+from glasshive.model.node import NodeFacts
+
+log = logging.getLogger(__name__)
+
+NODE_PATIENCE_SECONDS = 30.0
+"""How long a first start waits for the Node's pod CIDRs."""
+KNOWN_NODE_PATIENCE_SECONDS = 3.0
+"""The same where an earlier agent wrote down what they are."""
+SYNC_PATIENCE_SECONDS = 10.0
+
+
+class Agent:
+    """One node's agent. ``ready`` is set when pods can be attached."""
+
+    datapath: Datapath
+    cni: CniServer
+    drops: DropWatch
+    identities: PodIdentities
+
+    def __init__(self, config: AgentConfig, client: Client | None = None) -> None:
+        self.config = config
+        self.client = client or Client(socket=config.api_socket)
+        self._own_client = client is None
+        self.ready = asyncio.Event()
+        self.view = ClusterView(self.client, config.cluster)
+        self.features: list[tuple[str, Feature]] = []
+        self._began = time.monotonic()
+        self._started_in_ms = 0.0
+
+    async def start(self) -> None:
+        """Bring the node up, or take it over. DeadlineError when the Node has no pod CIDRs in time; KernelError."""
+        began = time.perf_counter()
+        node = await self._own_node()
+        self.datapath = Datapath(self.config, node)
+        self.datapath.start()
+        self._remember(self.datapath.node)
+        self.drops = DropWatch(self.datapath.objects, self.datapath.drop_names)
+        self.identities = PodIdentities(self.client, self.datapath, self.view)
+        self.cni = CniServer(self.datapath, self.identities.identity_of)
+        context = AgentContext(self.config, self.datapath, self.view, self.identities, self.drops)
+        for name, make in FEATURES:
+            feature = make(context)
+            self.features.append((name, feature))
+            await feature.start()
+        await self.view.start()
+        try:
+            await self.view.wait_synced(SYNC_PATIENCE_SECONDS)
+            await self.identities.allocator.wait_synced(SYNC_PATIENCE_SECONDS)
+        except DeadlineError as error:
+            log.warning("starting without the API's whole view: %s", error)
+        self._started_in_ms = round((time.perf_counter() - began) * 1000, 1)
+        self.ready.set()
+        log.info("agent of %s is ready after %s ms", self.config.node, self._started_in_ms)
+
+    async def stop(self) -> None:
+        """End the agent. Pods keep their network."""
+        self.ready.clear()
+        await self.view.stop()
+        for _, feature in reversed(self.features):
+            await feature.stop()
+        self.features.clear()
+        if hasattr(self, "datapath"):
+            self.datapath.stop()
+        if self._own_client:
+            await self.client.close()
+
+    def status(self) -> dict[str, Any]:
+        """Everything about this agent that a person or a test wants to know first (GET /v1/status)."""
+        node = self.datapath.node
+        return {
+            "cluster": self.config.cluster,
+            "node": self.config.node,
+            "pid": os.getpid(),
+            "ready": self.ready.is_set(),
+            "uptimeSeconds": round(time.monotonic() - self._began, 3),
+            "startedInMs": self._started_in_ms,
+            "timingMs": self.datapath.timing_ms,
+            "rssBytes": rss_bytes(),
+            "peakRssBytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            "routing": self.config.routing,
+            "ipFamilies": list(self.config.ip_families),
+            "addresses": [render(one) for one in node.addresses],
+            "routers": [render(one) for one in node.routers()],
+            "podCIDRs": [str(one) for one in node.pod_prefixes],
+            "podMtu": self.datapath.endpoints.mtu,
+            "endpoints": len(self.datapath.endpoints),
+            "podCapacity": self.datapath.endpoints.parts.addresses.pool.capacity,
+            "api": {"synced": self.view.synced, "lastError": self.view.last_error, "pods": self.view.pod_count()},
+            "features": {name: feature.status() for name, feature in self.features},
+        }
+
+    # -- the own Node
+
+    async def _own_node(self) -> NodeFacts:
+        """This node's facts from the API, or what the last agent wrote down when the API does not answer."""
+        remembered = self._remembered()
+        patience = NODE_PATIENCE_SECONDS if remembered is None else KNOWN_NODE_PATIENCE_SECONDS
+        try:
+            return await asyncio.wait_for(self._watch_node(), patience)
+        except TimeoutError:
+            if remembered is not None:
+                log.warning("the API does not answer: node %s starts from what it knew", self.config.node)
+                return remembered
+        raise DeadlineError(
+            f"node {self.config.node} got no pod CIDRs within {patience:g} s",
+            hint="does the Node object exist, and is the operator running?",
+        )
+
+    async def _watch_node(self) -> NodeFacts:
+        while True:
+            with contextlib.suppress(ApiError):
+                listed = await self.client.list(NODE, field_selector=f"metadata.name={self.config.node}")
+                for obj in listed.items:
+                    if self._complete(facts := node_facts(obj)):
+                        return facts
+                async for event in self.client.watch(
+                    NODE,
+                    resource_version=listed.resource_version,
+                    field_selector=f"metadata.name={self.config.node}",
+                ):
+                    if event.type in ("ADDED", "MODIFIED") and self._complete(facts := node_facts(event.object)):
+                        return facts
+            await asyncio.sleep(0.1)  # the API was away, or ended the watch
+
+    def _complete(self, node: NodeFacts) -> bool:
+        """Whether a node has an address and a pod CIDR of every family in use."""
+        mine = only_families(node, self.config.ip_families)
+        wanted = len(set(self.config.ip_families))
+        return len(mine.pod_prefixes) >= wanted and len(mine.addresses) >= wanted
+
+    @property
+    def _memory(self) -> Path:
+        return self.config.node_dir / "node.json"
+
+    def _remember(self, node: NodeFacts) -> None:
+        scratch = self._memory.with_suffix(".new")
+        scratch.write_bytes(orjson.dumps(node_to_json(node)))
+        scratch.rename(self._memory)
+
+    def _remembered(self) -> NodeFacts | None:
+        try:
+            return node_facts(orjson.loads(self._memory.read_bytes()))
+        except (OSError, orjson.JSONDecodeError, KeyError):
+            return None
+
+
+def rss_bytes() -> int:
+    """Resident memory of this process."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()

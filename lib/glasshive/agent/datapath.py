@@ -1,0 +1,216 @@
+"""A node's datapath without Kubernetes: devices, programs, maps, endpoints.
+
+``start`` prepares a node's network namespace (the one this process is in) or takes over what an earlier agent left
+there. The order is that of a change under traffic: maps are filled before programs that read them are put in place, and
+nothing is detached.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Iterable, Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from glasshive import bpf
+from glasshive.agent import objects
+from glasshive.agent.config import AgentConfig
+from glasshive.agent.connections import Connections
+from glasshive.agent.objects import Objects
+from glasshive.bpf import link
+from glasshive.endpoint.links import PodLinks, PodPrograms
+from glasshive.endpoint.quarantine import AddressBook
+from glasshive.endpoint.store import EndpointStore
+from glasshive.endpoint.table import EndpointTable, Parts
+from glasshive.errors import UsageError
+from glasshive.identity.reserved import ReservedIdentities
+from glasshive.ipam.node_pool import NodePool
+from glasshive.ipcache.desired import View, Vocabulary
+from glasshive.ipcache.sync import IpcacheSync
+from glasshive.maps.drops import DropNames
+from glasshive.maps.endpoints import EndpointsMap, HostEntry
+from glasshive.maps.ipcache import IpcacheMap
+from glasshive.model.address import is_ipv4
+from glasshive.model.node import NodeFacts
+from glasshive.net import netlink
+from glasshive.node import devices
+from glasshive.node.config import Devices, node_config, pod_mtu
+from glasshive.routing.desired import Ways, desired
+from glasshive.routing.sync import RouteSync
+
+log = logging.getLogger(__name__)
+
+HURRY_SECONDS = 0.25
+"""How long RCU stays expedited after the last change to pods' programs."""
+
+
+class Datapath:
+    """Everything of a node that is in its kernel. Built and started in the node's network namespace."""
+
+    endpoints: EndpointTable
+    ipcache: IpcacheSync
+    routes: RouteSync
+    connections: Connections
+    objects: Objects
+    reserved: ReservedIdentities
+    drop_names: DropNames
+    ways: Ways
+
+    def __init__(self, config: AgentConfig, node: NodeFacts) -> None:
+        self.config = config
+        self.node = only_families(node, config.ip_families)
+        if not self.node.pod_prefixes:
+            raise UsageError(f"node {node.name} has no pod CIDR of {' or '.join(config.ip_families)}")
+        self.timing_ms: dict[str, Any] = {}
+        self._hurry: ExitStack | None = None
+        self._calm: asyncio.TimerHandle | None = None
+        self._wire: netlink.Socket | None = None
+
+    def start(self) -> None:
+        """Bring the node's datapath up, or take it over. Errors name what is missing; a second start mends the rest."""
+        began = time.perf_counter()
+        config, node = self.config, self.node
+        made = devices.prepare(node, config.device, tunnel=config.tunnel)
+        self.timing_ms["devices"] = _since(began)
+        loading = time.perf_counter()
+
+        def told(flags: Mapping[str, int]) -> Mapping[str, Any]:
+            tunnel, masquerade = config.tunnel, config.masquerade
+            return node_config(node, made, flags, tunnel=tunnel, masquerade=masquerade, families=config.ip_families)
+
+        self.objects = objects.load(
+            config.objects, config.pins, told, tunnel=config.tunnel, map_entries=config.map_entries
+        )
+        self.timing_ms["load"] = _since(loading)
+        self._build(made)
+        attaching = time.perf_counter()
+        with bpf.expedited_rcu():
+            restored = self.endpoints.restore()
+            self._fill(made)
+            self._attach_devices(made)
+            self.endpoints.adopt()
+        self.connections.forget_departed(self.node.pod_prefixes, [a for one in restored for a in one.addresses])
+        self.timing_ms["attach"] = _since(attaching)
+        self.timing_ms["load_and_attach"] = _since(loading)
+        self.timing_ms["objects"] = dict(self.objects.timing_ms)
+        self.timing_ms["total"] = _since(began)
+        log.info("datapath of %s: %d endpoints restored, %s ms", node.name, len(restored), self.timing_ms["total"])
+
+    def stop(self) -> None:
+        """Let go. What is attached and pinned goes on working."""
+        self._end_hurry()
+        if self._wire is not None:
+            self._wire.close()
+            self._wire = None
+
+    def hurry(self) -> None:
+        """Pods are being attached or detached: grace periods are expedited from now on until shortly after the last."""
+        if self._hurry is None:
+            self._hurry = ExitStack()
+            self._hurry.enter_context(bpf.expedited_rcu())
+        if self._calm is not None:
+            self._calm.cancel()
+        self._calm = asyncio.get_running_loop().call_later(HURRY_SECONDS, self._end_hurry)
+
+    def host_entries(self, made: Devices) -> list[HostEntry]:
+        """The node's own addresses as endpoints: fabric addresses at its device, routers at ``gh_host``."""
+        host = self.objects.number("gh_endpoint_flags", "GH_ENDPOINT_HOST")
+        router = host | self.objects.number("gh_endpoint_flags", "GH_ENDPOINT_ROUTER")
+        identity = self.reserved.number("host")
+        entries = [HostEntry(one, made.device, identity, host, made.device_mac) for one in self.node.addresses]
+        return entries + [HostEntry(one, made.host, identity, router) for one in self.node.routers()]
+
+    def _build(self, made: Devices) -> None:
+        """Put the parts together; nothing in the kernel changes here."""
+        config, found = self.config, self.objects
+        self._wire = netlink.Socket()
+        self.reserved = ReservedIdentities(found.enum("gh_identity"))
+        self.drop_names = DropNames(found.enum("gh_drop_reason"), found.enum("gh_direction"))
+        self.connections = Connections.of(found)
+        self.ipcache = IpcacheSync(
+            IpcacheMap(objects.needed(found, "maps", "ipcache")),
+            View(config.node, config.tunnel, config.dual_stack),
+            vocabulary(found, self.reserved),
+        )
+        fabric_mtu = min(made.device_mtu, config.mtu)
+        mtu = pod_mtu(fabric_mtu, tunnel=config.tunnel, underlay_ipv4=_underlay_is_ipv4(self.node))
+        self.ways = Ways(made.device, made.host, config.tunnel, mtu)
+        self.routes = RouteSync(self._wire)
+        programs = PodPrograms(
+            objects.needed(found, "programs", "from_pod"), objects.needed(found, "programs", "to_pod")
+        )
+        parts = Parts(
+            endpoints=EndpointsMap(objects.needed(found, "maps", "endpoints")),
+            ipcache=self.ipcache,
+            links=PodLinks(config.pins / "links", programs),
+            store=EndpointStore(config.endpoints_dir),
+            addresses=AddressBook(NodePool([str(one) for one in self.node.pod_prefixes]), self.connections.forget),
+            wire=self._wire,
+        )
+        self.endpoints = EndpointTable(parts, mtu)
+
+    def _fill(self, made: Devices) -> None:
+        """Endpoints as they should be; ipcache and routes of this node. Other nodes' stay until the API told all."""
+        self.endpoints.parts.endpoints.reconcile(self.endpoints, self.host_entries(made))
+        self.ipcache.set_node(self.node)
+        self.ipcache.flush()
+        self.routes.add(desired([self.node], self.node.name, self.ways))
+
+    def _attach_devices(self, made: Devices) -> None:
+        """The node's own hooks, taken over in place where an earlier agent had attached them."""
+        links = self.config.pins / "links"
+        plan: list[tuple[str, int, bpf.link.Direction]] = [
+            ("from_netdev", made.device, "ingress"),
+            ("to_netdev", made.device, "egress"),
+            ("from_host", made.host, "egress"),
+        ]
+        if self.config.tunnel:
+            plan.append(("from_overlay", made.overlay, "ingress"))
+        for name, ifindex, direction in plan:
+            program = objects.needed(self.objects, "programs", name)
+            link.attach_tc(program, ifindex, direction, links / name).close()
+
+    def _end_hurry(self) -> None:
+        if self._calm is not None:
+            self._calm.cancel()
+            self._calm = None
+        if self._hurry is not None:
+            self._hurry.close()
+            self._hurry = None
+
+
+def vocabulary(found: Objects, reserved: ReservedIdentities) -> Vocabulary:
+    """Numbers that the ipcache is written with."""
+    flags = found.enum("gh_ipcache_flags")
+    return Vocabulary(
+        host=reserved.number("host"),
+        remote_node=reserved.number("remote-node"),
+        world=reserved.number("world"),
+        world_ipv4=reserved.number("world-ipv4"),
+        world_ipv6=reserved.number("world-ipv6"),
+        init=reserved.number("init"),
+        in_cluster=int(flags["GH_IPCACHE_IN_CLUSTER"]),
+        tunnel=int(flags["GH_IPCACHE_TUNNEL"]),
+        onlink=int(flags["GH_IPCACHE_ONLINK"]),
+    )
+
+
+def only_families(node: NodeFacts, families: Iterable[str]) -> NodeFacts:
+    """A node's facts without what belongs to a family that the cluster does not use."""
+    ipv4, ipv6 = "ipv4" in families, "ipv6" in families
+    return NodeFacts(
+        node.name,
+        tuple(one for one in node.addresses if (ipv4 if is_ipv4(one) else ipv6)),
+        tuple(one for one in node.pod_prefixes if (ipv4 if one.is_ipv4 else ipv6)),
+    )
+
+
+def _underlay_is_ipv4(node: NodeFacts) -> bool:
+    underlay = node.underlay()
+    return underlay is None or is_ipv4(underlay)
+
+
+def _since(began: float) -> float:
+    return round((time.perf_counter() - began) * 1000, 2)

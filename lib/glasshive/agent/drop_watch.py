@@ -1,0 +1,115 @@
+"""Feature "drops": counters per reason and direction, and the last records of dropped packets.
+
+The datapath writes records without waking anybody; they are fetched at a steady pace, and when somebody asks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections import deque
+from typing import Any
+
+from glasshive.agent.objects import Objects, needed
+from glasshive.bpf.layout import Records, dtype_of
+from glasshive.bpf.ring import RingBuffer
+from glasshive.maps import drops
+from glasshive.maps.drops import DropNames
+from glasshive.model.address import render
+
+KEPT = 1024
+"""How many records are kept for those who ask later."""
+PACE_SECONDS = 0.5
+
+
+class DropWatch:
+    """Reads the map ``drops`` and the ring ``events``."""
+
+    def __init__(self, objects: Objects, names: DropNames) -> None:
+        self._names = names
+        self._counts = needed(objects, "maps", drops.NAME)
+        self._drop_type = objects.number("gh_record_type", "GH_RECORD_DROP")
+        self._lost = objects.maps.get("events_lost")
+        self._ring = RingBuffer(needed(objects, "maps", "events"), dtype_of(objects.btf, "gh_record"))
+        self._records: deque[Any] = deque(maxlen=KEPT)
+        self._seen = 0
+        self._task: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Begin to fetch records."""
+        self._task = asyncio.create_task(self._run(), name="drop-watch")
+
+    async def stop(self) -> None:
+        """End."""
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        self._ring.close()
+
+    def status(self) -> dict[str, Any]:
+        """How many records were seen and how many got lost because the ring was full."""
+        return {"records": self._seen, "lost": self.lost}
+
+    @property
+    def lost(self) -> int:
+        """Records that found the ring full."""
+        if self._lost is None:
+            return 0
+        value = self._lost.get(0)
+        return int(value.sum()) if value is not None else 0
+
+    def counts(self) -> list[dict[str, Any]]:
+        """Rows of reason, direction, packets, bytes."""
+        return drops.as_json(drops.counts(self._counts, self._names))
+
+    def records(self, limit: int = KEPT) -> list[dict[str, Any]]:
+        """The last records of dropped packets, oldest first."""
+        self.fetch()
+        recent = list(self._records)[-limit:] if limit > 0 else []
+        return [self._row(record) for record in recent]
+
+    def fetch(self) -> None:
+        """Take what is in the ring."""
+        taken: Records = self._ring.take()
+        found = taken[taken["type"] == self._drop_type]
+        self._seen += len(found)
+        self._records.extend(found[-KEPT:])
+
+    async def _run(self) -> None:
+        while True:
+            await asyncio.sleep(PACE_SECONDS)
+            self.fetch()
+
+    def _row(self, record: Any) -> dict[str, Any]:
+        return {
+            "timeNs": int(record["time_ns"]),
+            "reason": self._names.reason(int(record["reason"])),
+            "direction": self._names.direction(int(record["direction"])),
+            "source": render(record["src"].tobytes()),
+            "destination": render(record["dst"].tobytes()),
+            "sourcePort": int(record["sport"]),
+            "destinationPort": int(record["dport"]),
+            "protocol": _protocol(int(record["protocol"])),
+            "icmpType": int(record["icmp_type"]),
+            "icmpCode": int(record["icmp_code"]),
+            "etherType": int(record["ether_type"]),
+            "sourceIdentity": int(record["src_identity"]),
+            "destinationIdentity": int(record["dst_identity"]),
+            "ifindex": int(record["ifindex"]),
+            "bytes": int(record["bytes"]),
+        }
+
+
+_PROTOCOLS = {
+    socket.IPPROTO_TCP: "TCP",
+    socket.IPPROTO_UDP: "UDP",
+    socket.IPPROTO_ICMP: "ICMP",
+    socket.IPPROTO_ICMPV6: "ICMPv6",
+    socket.IPPROTO_SCTP: "SCTP",
+}
+
+
+def _protocol(number: int) -> str:
+    return _PROTOCOLS.get(number, str(number))

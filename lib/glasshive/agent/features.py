@@ -1,0 +1,52 @@
+"""The single list of what an agent does, in the order in which it is started (and stopped in reverse).
+
+A feature is made from an ``AgentContext``, subscribes to what it needs, and says how it is. Adding one to the agent is
+one line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from glasshive.agent.config import AgentConfig
+from glasshive.agent.datapath import Datapath
+from glasshive.agent.drop_watch import DropWatch
+from glasshive.agent.housekeeping import Housekeeping
+from glasshive.agent.node_routes import NodeRoutes
+from glasshive.agent.pod_identities import PodIdentities
+from glasshive.agent.view import ClusterView
+
+
+class Feature(Protocol):
+    """One thing an agent does."""
+
+    async def start(self) -> None:
+        """Begin; returns when the feature works, or at once when it needs the API first."""
+
+    async def stop(self) -> None:
+        """End. What is in the kernel stays."""
+
+    def status(self) -> dict[str, Any]:
+        """How it is, for GET /v1/status."""
+
+
+@dataclass(frozen=True, slots=True)
+class AgentContext:
+    """What features are made from."""
+
+    config: AgentConfig
+    datapath: Datapath
+    view: ClusterView
+    identities: PodIdentities
+    drops: DropWatch
+
+
+FEATURES: tuple[tuple[str, Callable[[AgentContext], Feature]], ...] = (
+    ("drops", lambda context: context.drops),
+    ("identity", lambda context: context.identities),
+    ("routing", lambda context: NodeRoutes(context.datapath, context.view)),
+    ("conntrack", lambda context: Housekeeping(context.datapath)),
+)
+"""(name, how it is made), in order of starting."""

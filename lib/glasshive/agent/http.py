@@ -1,0 +1,129 @@
+"""The agent's face on node.sock: CNI for runtimes, views for people, checks and tests. The node process mounts it.
+
+Reading only, but for ``POST /cni``. The socket's file mode is the access control.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import orjson
+from aiohttp import web
+
+from glasshive.agent.agent import Agent
+from glasshive.agent.cni_protocol import CniError, Code
+from glasshive.errors import GlasshiveError
+from glasshive.maps.render import rows_of
+
+
+def routes(agent: Agent) -> list[web.RouteDef]:
+    """Routes for the node's application."""
+    views = AgentViews(agent)
+    return [
+        web.get("/healthz", views.healthz),
+        web.get("/v1/status", views.status),
+        web.get("/v1/endpoints", views.endpoints),
+        web.get("/v1/identities", views.identities),
+        web.get("/v1/maps", views.maps),
+        web.get("/v1/maps/{name}", views.map_rows),
+        web.get("/v1/drops", views.drops),
+        web.get("/v1/drop-records", views.drop_records),
+        web.post("/cni", views.cni),
+    ]
+
+
+class AgentViews:
+    """Handlers; each answers from the agent's own state or straight from the kernel."""
+
+    def __init__(self, agent: Agent) -> None:
+        self._agent = agent
+
+    async def healthz(self, _: web.Request) -> web.Response:
+        """200 once the agent is ready, 503 before."""
+        if self._agent.ready.is_set():
+            return web.Response(text="ok")
+        return web.Response(status=503, text="not ready")
+
+    async def status(self, _: web.Request) -> web.Response:
+        """What ``Agent.status`` says; 503 until there is something to say."""
+        if not hasattr(self._agent, "datapath"):
+            return _answer({"node": self._agent.config.node, "ready": False}, 503)
+        return _answer(self._agent.status())
+
+    async def endpoints(self, _: web.Request) -> web.Response:
+        """This node's endpoints with the labels of their identity."""
+        table = self._agent.identities.allocator.table
+        rows = []
+        for endpoint in self._agent.datapath.endpoints:
+            labels = table.labels(endpoint.identity)
+            rows.append(
+                {
+                    **endpoint.to_json(),
+                    "ifindex": endpoint.ifindex,
+                    "hostInterface": endpoint.host_ifname,
+                    "labels": labels.texts() if labels else [],
+                }
+            )
+        return _answer(rows)
+
+    async def identities(self, _: web.Request) -> web.Response:
+        """Identities that this node knows."""
+        known = self._agent.identities.allocator.table.identities()
+        return _answer([{"number": one.number, "labels": one.labels.texts()} for one in known])
+
+    async def maps(self, _: web.Request) -> web.Response:
+        """Names and facts of the datapath's maps."""
+        rows = [
+            {
+                "name": name,
+                "id": one.id,
+                "type": one.type.name.lower(),
+                "keyBytes": one.info.key_size,
+                "valueBytes": one.info.value_size,
+                "maxEntries": one.max_entries,
+            }
+            for name, one in sorted(self._agent.datapath.objects.maps.items())
+        ]
+        return _answer(rows)
+
+    async def map_rows(self, request: web.Request) -> web.Response:
+        """One map's content, a row per entry, addresses as text. ``?limit=`` cuts it short."""
+        name = request.match_info["name"]
+        found = self._agent.datapath.objects.maps.get(name)
+        if found is None:
+            known = ", ".join(sorted(self._agent.datapath.objects.maps))
+            return _answer({"error": f"there is no map {name}; there are {known}"}, 404)
+        limit = request.query.get("limit", "")
+        if limit and not limit.isdigit():
+            return _answer({"error": f"limit is {limit!r}, not a number"}, 400)
+        try:
+            return _answer(rows_of(found, int(limit) if limit else None))
+        except GlasshiveError as error:
+            return _answer({"error": str(error)}, 400)
+
+    async def drops(self, _: web.Request) -> web.Response:
+        """Dropped packets and bytes per reason and direction."""
+        return _answer(self._agent.drops.counts())
+
+    async def drop_records(self, request: web.Request) -> web.Response:
+        """The last dropped packets, one record each. ``?limit=`` for fewer."""
+        limit = request.query.get("limit", "100")
+        if not limit.isdigit():
+            return _answer({"error": f"limit is {limit!r}, not a number"}, 400)
+        records = self._agent.drops.records(int(limit))
+        return _answer({"records": records, "lost": self._agent.drops.lost})
+
+    async def cni(self, request: web.Request) -> web.Response:
+        """A CNI request; CNI errors are answers like others (200), as the plugin reads the code."""
+        try:
+            body = orjson.loads(await request.read())
+        except json.JSONDecodeError as error:
+            return _answer(CniError(Code.DECODING_FAILURE, f"the request is not JSON: {error}").to_json())
+        if not hasattr(self._agent, "cni"):
+            return _answer(CniError(Code.TRY_AGAIN_LATER, "the agent is starting").to_json())
+        return _answer(await self._agent.cni.handle(body))
+
+
+def _answer(data: Any, status: int = 200) -> web.Response:
+    return web.Response(body=orjson.dumps(data), status=status, content_type="application/json")

@@ -1,0 +1,97 @@
+"""The datapath's objects in the kernel: loaded once per node, their maps pinned, shared by all.
+
+Loaded one after the other: the maps that the first one makes are pinned at once, and the next ones find them by name.
+An agent that comes back finds all of them, so connections and counters go on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+from glasshive import bpf
+from glasshive.bpf import Map, Program
+from glasshive.errors import NotFoundError
+
+OBJECTS = ("host", "pod", "overlay")
+"""In order of loading. The first one's BTF names all enums of the ABI (``bpf/lib/abi.h``)."""
+
+
+@dataclass(slots=True)
+class Objects:
+    """Programs and maps of a node by their C names, and how long it took (ms)."""
+
+    programs: dict[str, Program] = field(default_factory=dict)
+    maps: dict[str, Map] = field(default_factory=dict)
+    timing_ms: dict[str, float] = field(default_factory=dict)
+    taken_over: frozenset[str] = frozenset()
+    btf: Any = None
+
+    def enum(self, name: str) -> type[IntEnum]:
+        """A C enum of the ABI."""
+        return bpf.btf.enum(self.btf, name)
+
+    def number(self, enum: str, member: str) -> int:
+        """One member of a C enum."""
+        return int(self.enum(enum)[member])
+
+
+NodeConfig = Callable[[Mapping[str, int]], Mapping[str, Any]]
+"""Makes the fields of ``struct gh_node_config`` from the members of ``enum gh_node_flags``."""
+
+
+def load(
+    directory: Path, pins: Path, node_config: NodeConfig, *, tunnel: bool, map_entries: Mapping[str, int]
+) -> Objects:
+    """Load the datapath of a node. ``pins`` is the node's bpffs directory. BpfError, VerifierError, NotFoundError."""
+    bpf.mount_bpffs()
+    found = Objects()
+    maps, programs = pins / "maps", pins / "progs"
+    for path in (maps, programs):
+        path.mkdir(parents=True, exist_ok=True)
+    taken_over: set[str] = set()
+    told: dict[str, Any] = {}
+    for name in OBJECTS:
+        if name == "overlay" and not tunnel:
+            continue
+        began = time.perf_counter()
+        spec = bpf.ObjectSpec.open(directory / f"{name}.bpf.o")
+        if found.btf is None:
+            found.btf = spec.btf
+            told = dict(node_config({one.name: int(one) for one in found.enum("gh_node_flags")}))
+        spec.rodata["node_config"] = told
+        for map_name, entries in map_entries.items():
+            if map_name in spec.maps:
+                spec.maps[map_name].max_entries = entries
+        loaded = spec.load(maps)
+        if not found.programs:
+            taken_over |= loaded.reused
+        loaded.pin_maps(maps)
+        for program_name, program in loaded.programs.items():
+            _name(program, programs / program_name)
+        found.programs.update(loaded.programs)
+        found.maps.update({key: value for key, value in loaded.maps.items() if not key.startswith(".")})
+        found.timing_ms[name] = round((time.perf_counter() - began) * 1000, 2)
+    found.taken_over = frozenset(taken_over)
+    return found
+
+
+def needed(objects: Objects, kind: str, name: str) -> Any:
+    """A program or map that must be there, by name; NotFoundError says that object and agent do not fit."""
+    try:
+        return getattr(objects, kind)[name]
+    except KeyError:
+        text = f"the datapath objects have no {kind[:-1]} {name}"
+        raise NotFoundError(text, hint="rebuild with `make bpf`") from None
+
+
+def _name(program: Program, path: Path) -> None:
+    """Pin a program in place of the last agent's, so that ``bpftool`` and labs find it by name."""
+    with contextlib.suppress(FileNotFoundError):
+        path.unlink()
+    program.pin(path)
