@@ -67,7 +67,8 @@ def _enter(switch: Path, lock: Path) -> int | None:
             if _alone(fd) and os.fstat(fd).st_size == 0:
                 os.pwrite(fd, switch.read_bytes().strip(), 0)
             fcntl.flock(fd, fcntl.LOCK_SH)
-            switch.write_text("1")
+            if switch.read_bytes().strip() != b"1":
+                switch.write_bytes(b"1")
     except BaseException as error:
         _held.discard(fd)
         os.close(fd)
