@@ -8,6 +8,7 @@ from aiohttp import web
 
 from .call import PATCH_TYPES, media_type, parse_body, read_body
 from .patch_json import json_patch, merge_patch
+from .patch_strategic import strategic_patch
 from .status import StatusError, bad_request, not_found, unsupported_media_type
 from .write import answer, changed_object, check_name, check_namespace, read_object, store_change
 
@@ -46,4 +47,9 @@ def patched(api: Api, call: Call, kind: str, base: Object, body: Any) -> Any:
         return json_patch(base, body)
     if not isinstance(body, dict):
         raise bad_request("the patch must be a JSON object")
-    return merge_patch(base, body)
+    if kind == "merge":
+        return merge_patch(base, body)
+    node = api.schema(call.served)
+    if call.served.custom is not None or node is None:
+        raise unsupported_media_type(media_type(call.request), [t for t, k in PATCH_TYPES.items() if k != "strategic"])
+    return strategic_patch(node, base, body)

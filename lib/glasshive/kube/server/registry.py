@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from glasshive.api.resources import BUILTIN, EVENT_V1, Resource
 
-from . import events
+from . import events, schema
 from .fields import FIELDS
 from .store import Store, Table
 
@@ -71,7 +71,8 @@ class Registry:
         if extract is not None:
             table.fields_of = extract
         counts = custom is not None or name in _GENERATION
-        served = Served(resource, table, counts, custom, None, selectable | {"metadata.name", "metadata.namespace"})
+        node = custom.node if custom is not None else schema.builtin(resource.api_version, resource.kind)
+        served = Served(resource, table, counts, custom, node, selectable | {"metadata.name", "metadata.namespace"})
         if resource == EVENT_V1:
             served.shown, served.stored = events.to_new, events.to_core
         self._served[resource.group, resource.version, resource.plural] = served

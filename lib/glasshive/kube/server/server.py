@@ -27,7 +27,7 @@ from .call import Call, locate
 from .log import DELETED, Key
 from .registry import Registry, Served
 from .respond import refusal
-from .schema import Node
+from .schema import Node, missing
 from .service_ip import Allocator
 from .status import FieldError, Object, StatusError, internal, method_not_allowed, unauthorized
 from .store import Event, Record, Store
@@ -60,11 +60,16 @@ class Api:
         return served.node
 
     def defaults(self, served: Served, obj: Object) -> None:
-        """Defaults that a custom resource's schema holds."""
+        """Fill in the defaults that a custom resource's schema holds."""
+        if served.custom is not None:
+            served.custom.fill(obj)
 
     def faults(self, served: Served, obj: Object, old: Object | None) -> list[FieldError]:
-        """Faults that the kind's own rules find."""
-        return rules.errors(served.resource.group_resource, obj, old)
+        """Faults that the schema and the kind's own rules find."""
+        if served.custom is not None:
+            return served.custom.faults(obj, old)
+        found = list(missing(served.node, obj)) if served.node is not None else []
+        return found or rules.errors(served.resource.group_resource, obj, old)
 
     def managed_update(self, call: Call, obj: Object, old: Object) -> None:
         """Note who changed which fields."""
