@@ -14,7 +14,14 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = ["Cluster", "GlasshiveError", "__version__", "connect"]
 
-_WHERE = {"Cluster": "glasshive.cluster", "GlasshiveError": "glasshive.errors", "connect": "glasshive.cluster"}
+_WHERE = {
+    "Cluster": "glasshive.cluster",
+    "GlasshiveError": "glasshive.errors",
+    "connect": "glasshive.cluster",
+    # IPython's names for what %load_ext glasshive and %unload_ext glasshive call: not part of the public list.
+    "load_ipython_extension": "glasshive.widgets.magic",
+    "unload_ipython_extension": "glasshive.widgets.magic",
+}
 
 
 def __getattr__(name: str) -> Any:
