@@ -65,7 +65,7 @@ class Connections:
         keys, values = self.conntrack.items()
         dead = ct.expired(keys, values, now_ns, self.timeouts)
         expired = self._delete(self.conntrack, keys, dead)
-        live = ct.hashes(keys[~dead])
+        live = np.sort(ct.hashes(keys[~dead]))
         lost = nat.orphans(
             nat_keys, nat_values, live, now_ns, direction_in=self.nat_in, host_flag=self.nat_host
         )
@@ -75,21 +75,18 @@ class Connections:
 
     def forget(self, addresses: frozenset[bytes]) -> None:
         """Remove everything about pods with these addresses. The pods must be detached: nothing new comes then."""
-        keys, _ = self.conntrack.items()
-        theirs = ct.touching(keys["low"], addresses) | ct.touching(keys["high"], addresses)
-        self._delete(self.conntrack, keys, theirs)
-        keys, values = self.nat.items()
-        self._delete(self.nat, keys, nat.of_pods(keys, values, addresses, self.nat_in))
+        self._purge(ct.among(addresses))
 
     def forget_departed(self, prefixes: Iterable[Prefix], live: Iterable[Address]) -> None:
         """Remove what is left of pods that went while no agent ran: own pod addresses that nobody has now."""
+        ours, known = [ct.inside(prefix) for prefix in prefixes], ct.among(live)
+        self._purge(lambda rows: np.logical_or.reduce([mine(rows) for mine in ours]) & ~known(rows))
+
+    def _purge(self, judge: ct.Rows) -> None:
         keys, _ = self.conntrack.items()
-        found = {bytes(one) for column in ("low", "high") for one in np.unique(_packed(keys[column]))}
-        known = frozenset(live)
-        networks = list(prefixes)
-        departed = {one for one in found if one not in known and any(_inside(one, prefix) for prefix in networks)}
-        if departed:
-            self.forget(frozenset(departed))
+        self._delete(self.conntrack, keys, ct.touching(keys, judge))
+        keys, values = self.nat.items()
+        self._delete(self.nat, keys, nat.of_pods(keys, values, judge, self.nat_in))
 
     @staticmethod
     def _delete(kernel: Map, keys: Records, mask: NDArray[np.bool_]) -> int:
@@ -104,12 +101,3 @@ def next_interval(interval: float, found: int, removed: int) -> float:
     elif share < 0.05:
         interval *= 1.5
     return min(max(interval, SHORTEST_SECONDS), LONGEST_SECONDS)
-
-
-def _packed(addresses: Records) -> Records:
-    return np.ascontiguousarray(addresses).view("V16").reshape(-1)
-
-
-def _inside(address: bytes, prefix: Prefix) -> bool:
-    shift = 128 - prefix.length
-    return int.from_bytes(address, "big") >> shift == int.from_bytes(prefix.address, "big") >> shift

@@ -91,9 +91,10 @@ class Datapath:
             self._fill(made)
             self._attach_devices(made)
             self.endpoints.adopt()
-        self.connections.forget_departed(self.node.pod_prefixes, [a for one in restored for a in one.addresses])
         self.timing_ms["attach"] = _since(attaching)
         self.timing_ms["load_and_attach"] = _since(loading)
+        ours = [*self.node.routers(), *(address for one in restored for address in one.addresses)]
+        self.connections.forget_departed(self.node.pod_prefixes, ours)
         self.timing_ms["objects"] = dict(self.objects.timing_ms)
         self.timing_ms["total"] = _since(began)
         log.info("datapath of %s: %d endpoints restored, %s ms", node.name, len(restored), self.timing_ms["total"])

@@ -58,11 +58,11 @@ class EndpointsMap:
     def reconcile(self, endpoints: Iterable[Endpoint], host: Sequence[HostEntry]) -> Changes:
         """Make the map hold these endpoints and nothing else."""
         addresses: list[Address] = [entry.address for entry in host]
-        values = [self._host_values(host)]
+        values = self._host_values(host).tobytes()
         for endpoint in endpoints:
             addresses += endpoint.addresses
-            values.append(np.repeat(self._value(endpoint), len(endpoint.addresses)))
-        return reconcile(self.kernel, (self._keys(addresses), np.concatenate(values)))
+            values += self._value(endpoint).tobytes() * len(endpoint.addresses)
+        return reconcile(self.kernel, (self._keys(addresses), np.frombuffer(values, self.kernel.value_dtype)))
 
     def _keys(self, addresses: Sequence[Address]) -> Records:
         return np.frombuffer(b"".join(addresses), dtype=self.kernel.key_dtype)

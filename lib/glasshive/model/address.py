@@ -48,10 +48,16 @@ def render(address: bytes) -> str:
 
 def render_all(addresses: NDArray[np.uint8]) -> list[str]:
     """Text forms of an (n, 16) array of addresses, each distinct address rendered once."""
-    rows = np.ascontiguousarray(addresses, dtype=np.uint8).reshape(-1, 16)
-    distinct, where = np.unique(rows.view("V16").reshape(-1), return_inverse=True)
-    texts = [render(one.tobytes()) for one in distinct]
-    return [texts[index] for index in where]
+    raw = np.ascontiguousarray(addresses, dtype=np.uint8).tobytes()
+    known: dict[bytes, str] = {}
+    texts = []
+    for at in range(0, len(raw), 16):
+        one = raw[at : at + 16]
+        text = known.get(one)
+        if text is None:
+            text = known[one] = render(one)
+        texts.append(text)
+    return texts
 
 
 @dataclass(frozen=True, slots=True, order=True)
