@@ -1,7 +1,7 @@
 """What the supervisor runs: the programs of a cluster, in the order that starts them soonest.
 
-Imports are the slow part of ``up``, so work overlaps with them on the second core: the certificates are made by a child
-while this process imports the control plane, and the control plane starts while the agent is imported.
+Imports are the slow part of ``up``, so they go on side by side: the control plane is forked at once and imports its own
+code, with a child of its own that makes the certificates, while the supervisor imports the agent, once for all nodes.
 """
 
 from __future__ import annotations
@@ -24,27 +24,10 @@ CONTROL_PLANE_ROLE, NODE_ROLE, ZYGOTE_ROLE = "control plane", "agent", "zygote"
 
 def launch_all(supervisor: Supervisor) -> None:
     """Start every program of the cluster through ``supervisor.launch``."""
-    config, paths = supervisor.config, supervisor.paths
-    certificates = _fork_certificates(config, paths)
-    from glasshive.cluster.embedded import control_plane
-
-    _wait_certificates(certificates)
-
-    def run_control_plane(report: Report) -> None:
-        # A successor listens where its predecessor did, so that kubeconfig files and connections stay right.
-        control_plane.main(config, paths, int(supervisor.state.facts.get("api_port", config.api_port)), report)
-
-    supervisor.launch(
-        Program(
-            name=CONTROL_PLANE,
-            role=CONTROL_PLANE_ROLE,
-            cgroup=paths.control_cgroup,
-            log=paths.log(CONTROL_PLANE),
-            main=run_control_plane,
-        )
-    )
+    supervisor.launch(_control_plane(supervisor))
     from glasshive.cluster.embedded import node_process
 
+    config, paths = supervisor.config, supervisor.paths
     for number in range(1, config.nodes + 1):
         node = addresses.node_name(number)
 
@@ -64,6 +47,27 @@ def launch_all(supervisor: Supervisor) -> None:
     supervisor.progress("control plane and agents started")
 
 
+def _control_plane(supervisor: Supervisor) -> Program:
+    config, paths = supervisor.config, supervisor.paths
+
+    def run(report: Report) -> None:
+        certificates = _fork_certificates(config, paths)
+        from glasshive.cluster.embedded import control_plane
+
+        _wait_certificates(certificates)
+        # A successor listens where its predecessor did, so that kubeconfig files stay right.
+        port = int(supervisor.state.facts.get("api_port", config.api_port))
+        control_plane.main(config, paths, port, report)
+
+    return Program(
+        name=CONTROL_PLANE,
+        role=CONTROL_PLANE_ROLE,
+        cgroup=paths.control_cgroup,
+        log=paths.log(CONTROL_PLANE),
+        main=run,
+    )
+
+
 def _fork_certificates(config: ClusterConfig, paths: ClusterPaths) -> int:
     """Make certificates and token in a child, once per cluster. Returns its pid, 0 if they are there already."""
     if paths.server_key.exists():
@@ -80,7 +84,7 @@ def _fork_certificates(config: ClusterConfig, paths: ClusterPaths) -> int:
         write_private(paths.ca_cert, ca)
         write_private(paths.server_cert, cert)
         write_private(paths.token, pki.new_token().encode())
-        write_private(paths.server_key, key)
+        write_private(paths.server_key, key)  # last: its presence says that all are there
         status = 0
     finally:
         os._exit(status)
@@ -88,4 +92,4 @@ def _fork_certificates(config: ClusterConfig, paths: ClusterPaths) -> int:
 
 def _wait_certificates(pid: int) -> None:
     if pid and os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0:
-        raise ClusterError("the cluster's certificates could not be made", hint="see log/supervisor.log")
+        raise ClusterError("the cluster's certificates could not be made", hint="see log/control-plane.log")
