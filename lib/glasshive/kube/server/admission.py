@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from glasshive.api.resources import NAMESPACE
+from glasshive.api.resources import CUSTOM_RESOURCE_DEFINITION, NAMESPACE
 
-from . import service_ip
+from . import crd, service_ip
 from .status import forbidden, not_found
 
 if TYPE_CHECKING:
@@ -48,3 +48,5 @@ def admit(api: Api, call: Call, obj: Object, old: Object | None) -> None:
     """Last changes and refusals that need more than the object itself."""
     if call.served.resource.group_resource == "services":
         service_ip.assign(api, call, obj, old)
+    elif call.served.resource == CUSTOM_RESOURCE_DEFINITION:
+        crd.settle(api, obj)

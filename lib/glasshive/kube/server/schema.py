@@ -129,6 +129,19 @@ def check_fields(node: Node | None, obj: Object, call: Call) -> None:
         return
     unknown: list[str] = []
     resource = call.served.resource
+    if call.served.custom is not None:
+        from .structural import prune
+
+        where = f"{resource.kind} cannot be read"
+        unknown = list(prune(node, obj))
+        metadata_node = node.child("metadata")
+        try:
+            _clean(metadata_node, obj["metadata"], "metadata", unknown)
+        except TypeFault as fault:
+            raise bad_request(f"{where}: {fault}") from None
+        if unknown:
+            report_unknown(unknown, where, call)
+        return
     where = f'{resource.kind} in version "{resource.version}" cannot be handled as a {resource.kind}'
     try:
         _clean(node, obj, "", unknown)

@@ -24,13 +24,14 @@ from glasshive.api.resources import BINDING
 from . import admission, delete, discovery, patch, read, rules, subresources, write
 from .bootstrap import bootstrap
 from .call import Call, locate
+from .crd import Follower
 from .log import DELETED, Key
 from .registry import Registry, Served
 from .respond import refusal
 from .schema import Node, missing
 from .service_ip import Allocator
 from .status import FieldError, Object, StatusError, internal, method_not_allowed, unauthorized
-from .store import Event, Record, Store
+from .store import Event, Record, Store, Table
 from .watch import Subscription
 
 _log = logging.getLogger(__name__)
@@ -103,6 +104,12 @@ class Api:
         finally:
             self._streams.discard(stream)
 
+    def end_streams(self, table: Table) -> None:
+        """End the watches of a table whose resource is no longer served."""
+        for stream in self._streams:
+            if stream.table is table:
+                stream.end()
+
     def stop(self) -> None:
         """End all streams."""
         self.stopping = True
@@ -140,10 +147,13 @@ class Server:
         self._runner: web.ServerRunner | None = None
         self.port = 0
         self.api: Api | None = None
+        self._definitions: Follower | None = None
 
     async def start(self) -> None:
         """Open the store and listen. Raises OSError when an address is taken, sqlite3.Error for a broken store."""
         api = self.api = Api(Store(self._store_path), self._service_cidrs)
+        self._definitions = Follower(api)
+        self._definitions.start()
         await bootstrap(api)
         server = web.Server(self._answer, access_log=None)
         self._runner = web.ServerRunner(server, shutdown_timeout=2.0, handle_signals=False)
@@ -174,6 +184,8 @@ class Server:
             self.api.stop()
         if self._runner is not None:
             await self._runner.cleanup()
+        if self._definitions is not None:
+            await self._definitions.stop()
         if self.api is not None:
             await self.api.store.close()
         if self._socket is not None:

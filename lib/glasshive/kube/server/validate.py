@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from . import crd
 from .status import FieldError
 
 Object = dict[str, Any]
 Validator = Callable[[Object, Object | None], list[FieldError]]
 
-VALIDATORS: dict[str, Validator] = {}
+VALIDATORS: dict[str, Validator] = {
+    "customresourcedefinitions.apiextensions.k8s.io": crd.errors,
+}

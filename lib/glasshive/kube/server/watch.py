@@ -51,7 +51,7 @@ class Subscription:
     """The changes that one client waits for. Use as a context manager: it listens between enter and exit."""
 
     def __init__(self, table: Table, scope: Scope, transform: Transform | None = None) -> None:
-        self._table = table
+        self.table = table
         self._scope = scope
         self._transform = transform
         self._lines: list[bytes] = []
@@ -60,11 +60,11 @@ class Subscription:
         self.overrun = False
 
     def __enter__(self) -> Self:
-        self._table.listeners.add(self.take)
+        self.table.listeners.add(self.take)
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._table.listeners.discard(self.take)
+        self.table.listeners.discard(self.take)
 
     def start(self, records: Iterable[Record]) -> None:
         """Begin with these objects as ADDED."""
@@ -84,6 +84,11 @@ class Subscription:
     def push(self, line: bytes) -> None:
         """Send a line of our own (bookmark, error)."""
         self._lines.append(line)
+        self.ring()
+
+    def end(self) -> None:
+        """Say nothing more after what is waiting now."""
+        self.overrun = True
         self.ring()
 
     async def drain(self, seconds: float) -> bytes:

@@ -17,6 +17,7 @@ from .log import Key
 from .respond import json_bytes
 from .schema import check_fields
 from .status import (
+    StatusError,
     already_exists,
     bad_request,
     bad_value,
@@ -83,6 +84,9 @@ def new_object(api: Api, call: Call, obj: Object) -> tuple[Key, Object]:
     if metadata.get("resourceVersion") not in {None, "", "0"}:
         raise bad_request("resourceVersion should not be set on objects to be created")
     namespace = call.namespace if resource.namespaced else ""
+    if served.custom is not None and served.custom.terminating:
+        text = "create not allowed while custom resource definition is terminating"
+        raise StatusError(405, "MethodNotAllowed", text)
     if resource.namespaced:
         admission.namespace_open(api, call, metadata.get("name", ""))
     if not metadata.get("name") and metadata.get("generateName"):
