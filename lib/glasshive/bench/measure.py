@@ -57,6 +57,7 @@ class Series:
 class Ratio:
     """Ours divided by a peer (peer divided by ours where lower is better, so that above 1 is always good for us)."""
 
+    ours: str
     peer: str
     best: float
     median: float
@@ -97,6 +98,7 @@ class Result:
             ],
             "ratios": [
                 {
+                    "ours": r.ours,
                     "peer": r.peer,
                     "best": r.best,
                     "median": r.median,
@@ -141,6 +143,7 @@ def compare(ours: Series, peer: Series, *, goal: float | None = None, goal_on: s
     rounds: Sequence[tuple[Sample, Sample]] = list(zip(ours.samples, peer.samples, strict=True))
     per_cpu = [a.per_cpu_second / b.per_cpu_second for a, b in rounds if b.per_cpu_second]
     return Ratio(
+        ours=ours.name,
         peer=peer.name,
         best=quotient(ours.best, peer.best),
         median=statistics.median(quotient(a.value, b.value) for a, b in rounds),

@@ -33,7 +33,7 @@ def show(result: Result, console: Console) -> None:
     if result.series:
         console.print(table)
     for ratio in result.ratios:
-        console.print(f"  ours / {ratio.peer}: {_ratio(ratio)}")
+        console.print(f"  {ratio.ours} / {ratio.peer}: {_ratio(ratio)}")
     for name, value in result.facts.items():
         console.print(f"  {name}: {number(value) if isinstance(value, int | float) else value}")
 
