@@ -29,7 +29,7 @@ _NO_BATCH = (-syscall.ENOTSUPP, -errno.EOPNOTSUPP)
 
 def element(cmd: Cmd, fd: int, key: int, value: int, flags: int = 0) -> int:
     """One element; ``key`` and ``value`` are addresses. Returns 0 or the negative errno."""
-    return syscall.raw(cmd, ctypes.create_string_buffer(_ELEMENT.pack(fd, key, value, flags), _ELEMENT.size))
+    return syscall.raw(cmd, _ELEMENT.pack(fd, key, value, flags))
 
 
 def _batch(
@@ -138,5 +138,5 @@ def delete(fd: int, keys: Bytes, *, missing_ok: bool) -> tuple[int, int]:
 
 
 def _row(rows: Any, index: int) -> int:
-    address: int = rows.ctypes.data + index * rows.strides[0]
-    return address
+    at: int = rows.ctypes.data + index * rows.strides[0]
+    return at

@@ -18,7 +18,7 @@ import numpy as np
 from glasshive.bpf import batch, syscall
 from glasshive.bpf.btf import Btf
 from glasshive.bpf.layout import Records, element_dtype, raw_bytes, rows, to_records
-from glasshive.bpf.uapi import ARRAY_TYPES, PERCPU_TYPES, Cmd, MapType, known
+from glasshive.bpf.uapi import ARRAY_TYPES, PERCPU_TYPES, Cmd, MapType, known, type_name
 from glasshive.errors import ExhaustedError, NotFoundError, UsageError
 
 ANY, NOEXIST, EXIST = 0, 1, 2
@@ -83,7 +83,7 @@ class Map:
         """Make a private map without BTF (sizes in bytes): for tests and probes."""
         attr = struct.pack("=IIIIIII16sIIIIIQ", kind, key_size, value_size, max_entries, flags, 0, 0,
                            name.encode()[:15], 0, 0, 0, 0, 0, 0)  # fmt: skip
-        return cls(syscall.bpf(Cmd.MAP_CREATE, attr, f"create a {kind.name} map"))
+        return cls(syscall.bpf(Cmd.MAP_CREATE, attr, f"create a {type_name(MapType, kind)} map"))
 
     @property
     def id(self) -> int:

@@ -30,9 +30,12 @@ _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
 
 
-def raw(cmd: int, attr: ctypes.Array[ctypes.c_char]) -> int:
-    """Do bpf(cmd, attr). Return its result, or the negative errno. ``attr`` is updated in place by the kernel."""
-    result: int = _syscall(_NUMBER, cmd, ctypes.addressof(attr), len(attr))
+def raw(cmd: int, attr: bytes | ctypes.Array[ctypes.c_char]) -> int:
+    """Do bpf(cmd, attr). Return its result, or the negative errno.
+
+    The kernel answers inside ``attr`` for some commands: those need a ctypes array, the others may pass bytes.
+    """
+    result: int = _syscall(_NUMBER, cmd, attr, len(attr))
     return result if result >= 0 else -ctypes.get_errno()
 
 
