@@ -1,0 +1,49 @@
+"""``glasshive bench``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import click
+
+from glasshive.errors import PermissionNeededError
+
+
+@click.command()
+@click.argument("names", nargs=-1)
+@click.option("--quick", is_flag=True, help="Fewer and smaller rounds: shows that it works, says little about speed.")
+@click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
+@click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Also write the JSON to this file.")
+def bench(names: tuple[str, ...], output: str, save: Path | None, *, quick: bool) -> None:
+    """Measure beside peers in one run: load, up, pods, stream, rr, crr (default: all).
+
+    Contenders take turns in short slices; best, median and work per CPU second are shown.
+    """
+    from rich.console import Console
+
+    from glasshive.bench import catalogue, report
+
+    if os.geteuid() != 0:
+        raise PermissionNeededError("benchmarks make namespaces and load programs", hint="run as root")
+    console = Console(soft_wrap=True)
+    results = []
+    for result in catalogue.run(names, quick=quick, progress=_progress):
+        results.append(result)
+        if output == "text":
+            report.show(result, console)
+    text = report.as_json(results)
+    if output == "json":
+        click.echo(text)
+    if save is not None:
+        save.write_text(text + "\n", encoding="utf-8")
+
+
+def _progress(name: str) -> Callable[[int, int], None]:
+    def show(done: int, of: int) -> None:
+        if sys.stderr.isatty():
+            click.echo(f"\r{name}: round {done} of {of} ", nl=done == of, err=True)
+
+    return show
