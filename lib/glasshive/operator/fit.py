@@ -28,15 +28,15 @@ def selection_refusal(pod: Object, node: Object) -> str:
     """Return what in the pod's own choice (name, selector, affinity) or the node's taints stands against it."""
     spec, labels = pod["spec"], labels_of(node)
     if spec.get("nodeName") and spec["nodeName"] != node["metadata"]["name"]:
-        return "is not the node that spec.nodeName names"
+        return "not the node that spec.nodeName names"
     for key, value in (spec.get("nodeSelector") or {}).items():
         if labels.get(key) != value:
-            return f"does not match node selector {key}={value}"
+            return f"node selector {key}={value} does not match"
     if not affinity_matches(pod, node):
-        return "does not match the pod's required node affinity"
+        return "required node affinity does not match"
     taint = untolerated(pod, node, {"NoSchedule", "NoExecute"})
     if taint is not None:
-        return f"has the untolerated taint {taint_text(taint)}"
+        return f"untolerated taint {taint_text(taint)}"
     return ""
 
 
@@ -44,13 +44,13 @@ def readiness_refusal(pod: Object, node: Object) -> str:
     """Return why the node takes no pods at present: cordoned, or not ready."""
     spec = node.get("spec") or {}
     if spec.get("unschedulable") and not tolerates(pod, {"key": UNSCHEDULABLE, "effect": "NoSchedule"}):
-        return "is cordoned (spec.unschedulable)"
+        return "cordoned (spec.unschedulable)"
     ready = condition(node, "Ready")
     if (ready is None or ready.get("status") != "True") and not tolerates(
         pod, {"key": NOT_READY, "effect": "NoSchedule"}
     ):
         why = (ready or {}).get("message") or (ready or {}).get("reason") or "its agent has not reported yet"
-        return f"is not ready: {why}"
+        return f"not ready: {why}"
     return ""
 
 
@@ -58,16 +58,16 @@ def room_refusal(demand: Demand, node: Object, load: NodeLoad) -> str:
     """Return which resource of the node is used up."""
     allocatable = (node.get("status") or {}).get("allocatable") or {}
     if "pods" in allocatable and len(load.pods) >= milli(allocatable["pods"]) // 1000:
-        return f"has its maximum of {allocatable['pods']} pods"
+        return f"maximum of {allocatable['pods']} pods reached"
     for name, amount in demand.requests:
         have = allocatable.get(name)
         if have is None and "." not in name and "/" not in name:
             continue  # the node does not count this one
         if amount and load.requests[name] + amount > milli(have):
-            return f"has too little {name} left"
+            return f"too little {name} left"
     for protocol, port in demand.host_ports:
         if load.host_ports[protocol, port] > 0:
-            return f"has host port {port}/{protocol} in use"
+            return f"host port {port}/{protocol} in use"
     return ""
 
 
@@ -100,7 +100,7 @@ def explain(refusals: dict[str, str]) -> str:
     by_reason: dict[str, list[str]] = {}
     for name, why in sorted(refusals.items()):
         by_reason.setdefault(why, []).append(name)
-    parts = [f"{_nodes(names)} {why}" for why, names in by_reason.items()]
+    parts = [f"{_nodes(names)}: {why}" for why, names in by_reason.items()]
     return f"0/{len(refusals)} nodes are available: {'; '.join(parts)}"
 
 

@@ -33,7 +33,7 @@ def milli(quantity: str | float | None) -> int:
         return _ceil(Decimal(text) * 1000)  # plain numbers, and exponents such as 1e3
     except InvalidOperation:
         pass
-    number = text.rstrip("numkMGTPEi")
+    number = text.rstrip("numkKMGTPEi")
     factor = _SUFFIXES.get(text[len(number) :])
     try:
         return _ceil(Decimal(number) * factor * 1000) if factor is not None else 0
