@@ -92,7 +92,7 @@ class Agent:
             await feature.stop()
         self.features.clear()
         if hasattr(self, "datapath"):
-            self.datapath.stop()
+            await self.datapath.stop()
         if self._own_client:
             await self.client.close()
 

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from glasshive.agent.cni_protocol import CURRENT, CniError, Code, Request, result, versions
 from glasshive.agent.datapath import Datapath
-from glasshive.endpoint.table import Sandbox, collect_garbage
+from glasshive.endpoint.table import Sandbox, owner_of
 from glasshive.errors import ExhaustedError, GlasshiveError, KernelError, NotFoundError
 from glasshive.model.endpoint import Endpoint, PodRef
 
@@ -59,19 +60,20 @@ class CniServer:
             case "ADD":
                 return await self._add(request)
             case "DEL":
-                return self._delete(request)
+                return await self._delete(request)
             case "CHECK":
                 return self._check(request)
             case "STATUS":
                 return self._status()
             case "GC":
-                return self._collect(request)
+                return await self._collect(request)
         return versions()
 
     async def _add(self, request: Request) -> dict[str, Any]:
         if missing := self.ready():
             raise CniError(Code.TRY_AGAIN_LATER, f"node {self._datapath.config.node} is not ready: {missing}")
         table = self._datapath.endpoints
+        await self._datapath.departures.settled(request.container_id, request.ifname)
         known = table.find(request.container_id, request.ifname)
         if known is not None:
             return self._again(known, request)
@@ -94,12 +96,13 @@ class CniServer:
             raise CniError(Code.CHECK_FAILED, text, "; ".join(wrong))
         return result(known, self._datapath.endpoints.gateways(), request.version)
 
-    def _delete(self, request: Request) -> dict[str, Any]:
+    async def _delete(self, request: Request) -> dict[str, Any]:
         """Idempotent: what is gone already is no error, and neither is a container that was never here."""
         endpoint = self._datapath.endpoints.find(request.container_id, request.ifname)
         if endpoint is not None:
-            self._datapath.hurry()
-            self._datapath.endpoints.detach(endpoint)
+            await self._datapath.departures.remove(endpoint)
+        else:
+            await self._datapath.departures.settled(request.container_id, request.ifname)
         return {}
 
     def _check(self, request: Request) -> dict[str, Any]:
@@ -116,9 +119,12 @@ class CniServer:
             raise CniError(Code.NOT_AVAILABLE, f"node {self._datapath.config.node} is not ready: {missing}")
         return {}
 
-    def _collect(self, request: Request) -> dict[str, Any]:
-        self._datapath.hurry()
-        failures = collect_garbage(self._datapath.endpoints, request.attachments())
+    async def _collect(self, request: Request) -> dict[str, Any]:
+        """Remove every endpoint that the runtime does not want any more."""
+        keep = {f"{container_id}/{ifname}" for container_id, ifname in request.attachments()}
+        unwanted = [one for one in self._datapath.endpoints if owner_of(one) not in keep]
+        outcomes = await asyncio.gather(*map(self._datapath.departures.remove, unwanted), return_exceptions=True)
+        failures = [one for one in outcomes if isinstance(one, BaseException)]
         if failures:
             raise CniError(Code.IO_FAILURE, f"{len(failures)} endpoints could not be removed", str(failures[0]))
         return {}

@@ -20,6 +20,7 @@ from glasshive.agent.config import AgentConfig
 from glasshive.agent.connections import Connections
 from glasshive.agent.objects import Objects
 from glasshive.bpf import link
+from glasshive.endpoint.departures import Departures
 from glasshive.endpoint.links import PodLinks, PodPrograms
 from glasshive.endpoint.quarantine import AddressBook
 from glasshive.endpoint.store import EndpointStore
@@ -57,6 +58,7 @@ class Datapath:
     reserved: ReservedIdentities
     drop_names: DropNames
     ways: Ways
+    departures: Departures
 
     def __init__(self, config: AgentConfig, node: NodeFacts) -> None:
         self.config = config
@@ -99,9 +101,11 @@ class Datapath:
         self.timing_ms["total"] = _since(began)
         log.info("datapath of %s: %d endpoints restored, %s ms", node.name, len(restored), self.timing_ms["total"])
 
-    def stop(self) -> None:
-        """Let go. What is attached and pinned goes on working."""
+    async def stop(self) -> None:
+        """Let go, after what has begun is finished. What is attached and pinned goes on working."""
         self._end_hurry()
+        if hasattr(self, "departures"):
+            await self.departures.stop()
         if self._wire is not None:
             self._wire.close()
             self._wire = None
@@ -151,6 +155,7 @@ class Datapath:
             wire=self._wire,
         )
         self.endpoints = EndpointTable(parts, mtu)
+        self.departures = Departures(self.endpoints)
 
     def _fill(self, made: Devices) -> None:
         """Endpoints as they should be; ipcache and routes of this node. Other nodes' stay until the API told all."""

@@ -8,7 +8,7 @@ hot path of pod creation.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -16,7 +16,7 @@ from glasshive.endpoint.ids import IdPool
 from glasshive.endpoint.links import PodLinks
 from glasshive.endpoint.quarantine import AddressBook
 from glasshive.endpoint.store import EndpointStore
-from glasshive.errors import GlasshiveError, UsageError
+from glasshive.errors import UsageError
 from glasshive.ipam.node_pool import PodAddresses
 from glasshive.ipcache.sync import IpcacheSync
 from glasshive.maps.endpoints import EndpointsMap
@@ -119,19 +119,27 @@ class EndpointTable:
         self._by_id[number] = endpoint
         return endpoint
 
-    def detach(self, endpoint: Endpoint) -> None:
-        """Take an endpoint away, whatever is left of it. Its addresses rest before they are used again."""
+    def cut(self, endpoint: Endpoint) -> None:
+        """Cut an endpoint off: it is in no map and on no list any more. Its device is left to the caller."""
         parts = self.parts
-        self._by_owner.pop(_owner(endpoint), None)
+        self._by_owner.pop(owner_of(endpoint), None)
         self._by_id.pop(endpoint.id, None)
         with ExitStack() as steps:  # every step is tried, also when one before it fails
-            steps.callback(self._ids.release, endpoint.id)
-            steps.callback(parts.addresses.give_back, _owner(endpoint), endpoint.addresses)
             steps.callback(parts.store.remove, endpoint.id)
-            steps.callback(veth.delete_host_link, endpoint.ifindex, parts.wire)
             steps.callback(parts.links.detach, endpoint)
             steps.callback(parts.endpoints.delete, endpoint.addresses)
             steps.callback(parts.ipcache.remove_local, endpoint.id)
+
+    def bury(self, endpoint: Endpoint) -> None:
+        """The device of an endpoint that was cut off has gone: its id is free, its addresses rest before reuse."""
+        self._ids.release(endpoint.id)
+        self.parts.addresses.give_back(owner_of(endpoint), endpoint.addresses)
+
+    def detach(self, endpoint: Endpoint) -> None:
+        """Take an endpoint away and wait for its device (20 ms). ``departures`` does many at once."""
+        self.cut(endpoint)
+        veth.delete_host_link(endpoint.ifindex, self.parts.wire)
+        self.bury(endpoint)
 
     def set_identity(self, endpoint: Endpoint, identity: int) -> Endpoint:
         """Give an endpoint another identity, in the kernel and on disk."""
@@ -141,7 +149,7 @@ class EndpointTable:
         self.parts.endpoints.put(changed)
         self.parts.ipcache.set_local(changed.id, changed.addresses, identity)
         self.parts.store.save(changed)
-        self._by_owner[_owner(changed)] = changed
+        self._by_owner[owner_of(changed)] = changed
         self._by_id[changed.id] = changed
         return changed
 
@@ -152,18 +160,18 @@ class EndpointTable:
         present = self._host_links()
         for endpoint in self.parts.store.load():
             try:
-                self.parts.addresses.restore(_owner(endpoint), [render(one) for one in endpoint.addresses])
+                self.parts.addresses.restore(owner_of(endpoint), [render(one) for one in endpoint.addresses])
             except UsageError as error:
                 log.warning("endpoint %d (%s) cannot keep its addresses: %s", endpoint.id, endpoint.pod, error)
                 self._clear(endpoint)
                 continue
             if present.get(endpoint.ifindex) != endpoint.host_ifname:
                 log.info("endpoint %d (%s) went while no agent was running", endpoint.id, endpoint.pod)
-                self.parts.addresses.give_back(_owner(endpoint), endpoint.addresses)
+                self.parts.addresses.give_back(owner_of(endpoint), endpoint.addresses)
                 self._clear(endpoint)
                 continue
             self._ids.claim(endpoint.id)
-            self._by_owner[_owner(endpoint)] = endpoint
+            self._by_owner[owner_of(endpoint)] = endpoint
             self._by_id[endpoint.id] = endpoint
         return list(self)
 
@@ -224,20 +232,8 @@ class EndpointTable:
         )
 
 
-def collect_garbage(table: EndpointTable, valid: Iterable[tuple[str, str]]) -> list[GlasshiveError]:
-    """Detach every endpoint that is not among the valid (container id, interface name) pairs; what failed."""
-    keep = {f"{container}/{ifname}" for container, ifname in valid}
-    failures: list[GlasshiveError] = []
-    for endpoint in list(table):
-        if _owner(endpoint) not in keep:
-            try:
-                table.detach(endpoint)
-            except GlasshiveError as error:
-                failures.append(error)
-    return failures
-
-
-def _owner(endpoint: Endpoint) -> str:
+def owner_of(endpoint: Endpoint) -> str:
+    """Name under which an endpoint owns its addresses: that of its sandbox."""
     return f"{endpoint.container_id}/{endpoint.ifname}"
 
 
