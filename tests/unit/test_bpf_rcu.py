@@ -38,8 +38,9 @@ def test_nested(switch: Path, lock: Path) -> None:
 def test_value_that_was_there_comes_back(switch: Path, lock: Path) -> None:
     switch.write_text("1\n")
     with rcu.expedited_rcu(switch, lock):
-        pass
+        assert lock.exists()
     assert switch.read_text().strip() == "1"
+    assert not lock.exists()
 
 
 def test_many_threads(switch: Path, lock: Path) -> None:
@@ -114,4 +115,6 @@ def test_child_forked_meanwhile_does_not_prolong_it(switch: Path, lock: Path) ->
 def test_switch_that_cannot_be_written_is_no_error(tmp_path: Path, lock: Path) -> None:
     with rcu.expedited_rcu(tmp_path / "absent", lock) as held:
         assert not held
+    with rcu.expedited_rcu(lock=tmp_path / "absent" / "file" / "rcu.lock") as held:
+        assert held == os.access(rcu.SWITCH, os.W_OK)
     assert not rcu.restore(tmp_path / "absent", lock)

@@ -3,9 +3,10 @@
 A tcx attachment waits for grace periods: 16 ms each, or 10 us while /sys/kernel/rcu_expedited is 1. The switch is the
 whole machine's, so it is only held for a moment, shared by all processes that want it, and put back by the last one.
 
-How processes share it: each holder keeps a shared flock on the lock file. Who can get it exclusively is alone: on the
-way in, the first (and the file keeps the old value, also from a holder that was killed); on the way out, the last. A
-second lock makes the two steps one.
+How processes share it: each holder keeps a shared flock on the lock file, which also keeps the old value. Who can get
+the lock exclusively is alone: on the way in that is the first, on the way out the last, who puts the value back and
+removes the file. A holder that is killed leaves the file, and with it the value that the next one, or ``restore``, puts
+back. An exclusive flock on the switch itself makes each way in or out one step.
 """
 
 from __future__ import annotations
@@ -44,53 +45,59 @@ def expedited_rcu(switch: Path = SWITCH, lock: Path = LOCK) -> Iterator[bool]:
 
 
 def restore(switch: Path = SWITCH, lock: Path = LOCK) -> bool:
-    """Put back the value that a killed holder left behind, unless somebody holds it now. True if it was changed."""
+    """Put back the value that a killed holder left behind, unless somebody holds it now. True if there was one."""
     if not lock.exists():
         return False
-    fd = os.open(lock, os.O_RDWR | os.O_CLOEXEC)
-    with _guard(lock):
-        left_behind = _alone(fd) and os.fstat(fd).st_size > 0
-        if left_behind:
-            _put_back(fd, switch)
+    with _guard(switch):
+        fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        alone, left_behind = _alone(fd), os.fstat(fd).st_size > 0
+        if alone:
+            _put_back(fd, switch, lock)
         os.close(fd)
-    return left_behind
+    return alone and left_behind
 
 
 def _enter(switch: Path, lock: Path) -> int | None:
     if not os.access(switch, os.W_OK):
         return None
-    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    _held.add(fd)
     try:
-        with _guard(lock):
-            if _alone(fd) and os.fstat(fd).st_size == 0:
-                os.pwrite(fd, switch.read_bytes().strip(), 0)
-            fcntl.flock(fd, fcntl.LOCK_SH)
-            if switch.read_bytes().strip() != b"1":
-                switch.write_bytes(b"1")
-    except BaseException as error:
-        _held.discard(fd)
+        lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with _guard(switch):
+            return _hold(switch, lock)
+    except OSError:
+        return None  # a read-only /sys or /run: attach slowly
+
+
+def _hold(switch: Path, lock: Path) -> int:
+    fd = os.open(lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        if _alone(fd) and os.fstat(fd).st_size == 0:
+            os.pwrite(fd, switch.read_bytes().strip(), 0)
+        fcntl.flock(fd, fcntl.LOCK_SH)
+        if switch.read_bytes().strip() != b"1":
+            switch.write_bytes(b"1")
+    except BaseException:
         os.close(fd)
-        if isinstance(error, OSError):
-            return None
         raise
+    _held.add(fd)
     return fd
 
 
 def _leave(fd: int, switch: Path, lock: Path) -> None:
-    with _guard(lock):
+    if fd not in _held:
+        return  # a forked child leaves its parent's block
+    with _guard(switch):
         if _alone(fd):
-            _put_back(fd, switch)
+            _put_back(fd, switch, lock)
         _held.discard(fd)
         os.close(fd)
 
 
-def _put_back(fd: int, switch: Path) -> None:
+def _put_back(fd: int, switch: Path, lock: Path) -> None:
     before = os.pread(fd, 16, 0)
     if before:
         switch.write_bytes(before)
-    os.ftruncate(fd, 0)
+    lock.unlink()
 
 
 def _alone(fd: int) -> bool:
@@ -103,8 +110,8 @@ def _alone(fd: int) -> bool:
 
 
 @contextlib.contextmanager
-def _guard(lock: Path) -> Iterator[None]:
-    fd = os.open(lock.with_suffix(".guard"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+def _guard(switch: Path) -> Iterator[None]:
+    fd = os.open(switch, os.O_RDONLY | os.O_CLOEXEC)
     _held.add(fd)
     try:
         fcntl.flock(fd, fcntl.LOCK_EX)
