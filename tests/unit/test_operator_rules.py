@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -9,10 +10,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane import node_object
+from glasshive.errors import ApiError
 from glasshive.kube.objects import Object
 from glasshive.kube.server.selectors import of_label_selector
 from glasshive.operator import daemon_set, job
-from glasshive.operator.children import claims
+from glasshive.operator.children import claims, slow_start
 from glasshive.operator.conditions import with_condition
 from glasshive.operator.events import Note, event_of
 from glasshive.operator.job import Ledger
@@ -248,6 +250,21 @@ def test_claims() -> None:
     assert (found.owned, found.release, found.adopt) == ([fits, going], [strays], [orphan])
     dying = {"metadata": {"uid": "o", "deletionTimestamp": "x"}}
     assert claims(dying, selector, [], [orphan]).adopt == []
+
+
+@pytest.mark.parametrize(("fail_from", "calls"), [(0, 1), (1, 5), (1000, 50)])
+def test_what_is_refused_once_is_not_tried_fifty_times(fail_from: int, calls: int) -> None:
+    tried = 0
+
+    async def make() -> None:
+        nonlocal tried
+        tried += 1
+        if tried > fail_from:
+            raise ApiError(422, "Invalid", "no such image")
+
+    failure = asyncio.run(slow_start(50, make))
+    assert tried == calls
+    assert (failure is None) == (fail_from == 1000)
 
 
 def test_removal_order() -> None:

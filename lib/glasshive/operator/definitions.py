@@ -22,4 +22,6 @@ async def _apply(client: Client, definition: Object) -> None:
     except ApiError as error:
         if error.reason != "AlreadyExists":
             raise
-        await client.apply(CUSTOM_RESOURCE_DEFINITION, definition)
+        # A merge patch sets the whole list of versions and writes nothing when all is as it should be.
+        name = definition["metadata"]["name"]
+        await client.patch(CUSTOM_RESOURCE_DEFINITION, name, {"spec": definition["spec"]})
