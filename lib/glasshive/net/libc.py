@@ -104,6 +104,19 @@ def set_process_name(name: str) -> None:
     _libc.prctl(PR_SET_NAME, ctypes.addressof(buffer), 0, 0, 0)
 
 
+def set_command_line(text: str) -> None:
+    """What ``ps`` shows as this process's command line, as far as the original one's memory has room for it.
+
+    For children that never execute anything. Source: proc(5), fields 48 and 49 of stat.
+    """
+    fields = Path("/proc/self/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    if 0 < start < end:
+        raw = text.encode()[: end - start - 1]
+        ctypes.memset(start, 0, end - start)
+        ctypes.memmove(start, raw, len(raw))
+
+
 def limit_capabilities(keep: int) -> None:
     """Reduce bounding, permitted and effective sets of the calling thread to the bits in ``keep``; inheritable becomes
     empty.

@@ -1,0 +1,71 @@
+"""A command run inside a pod for somebody outside: ``kubectl exec``, an exec probe, ``Cluster.exec``."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import selectors
+import signal
+import time
+
+from glasshive.cluster.embedded.pods import process
+from glasshive.cluster.embedded.pods.channel import Channel
+from glasshive.cluster.embedded.pods.pipe import Pipe
+
+
+class Command:
+    """One running command. Its output goes to ``channel``; if the channel closes, the command is killed."""
+
+    def __init__(
+        self, what: process.Start, channel: Channel, selector: selectors.BaseSelector, timeout_seconds: float | None
+    ) -> None:
+        self.channel = channel
+        self.deadline = time.monotonic() + timeout_seconds if timeout_seconds else None
+        self._timed_out = False
+        self._failure = b""
+        started = process.start(what)
+        self.pid = started.pid
+        self._pipes = [
+            Pipe(started.stdout, selector, lambda data: self._output(b"o", data)),
+            Pipe(started.stderr, selector, lambda data: self._output(b"e", data)),
+        ]
+        self._failed = Pipe(started.failure, selector, self._take_failure)
+        channel.drained = self._resume
+
+    def overdue(self, now: float) -> None:
+        """Kill it if its time is over."""
+        if self.deadline is not None and now >= self.deadline:
+            self.deadline = None
+            self._timed_out = True
+            self.kill()
+
+    def kill(self) -> None:
+        """Kill the command and what it started in its session's process group."""
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+
+    def ended(self, status: int) -> None:
+        """Send what is left of its output and how it ended."""
+        for pipe in (self._failed, *self._pipes):
+            pipe.finish()
+        code = os.waitstatus_to_exitcode(status)
+        end: dict[str, object] = {"rc": 128 - code if code < 0 else code}
+        if self._failure:
+            end["error"] = self._failure.decode(errors="replace")
+        if self._timed_out:
+            end["error"] = "timed out"
+            end["timeout"] = True
+        self.channel.send_json(b"x", end)
+
+    def _output(self, letter: bytes, data: bytes) -> None:
+        self.channel.send(letter, data)
+        if self.channel.full:
+            for pipe in self._pipes:
+                pipe.pause()
+
+    def _resume(self) -> None:
+        for pipe in self._pipes:
+            pipe.resume()
+
+    def _take_failure(self, data: bytes) -> None:
+        self._failure += data

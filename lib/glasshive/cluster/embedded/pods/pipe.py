@@ -1,0 +1,60 @@
+"""The reading end of a child's output, served by the pod's event loop."""
+
+from __future__ import annotations
+
+import os
+import selectors
+from collections.abc import Callable
+
+READ_BYTES = 32768
+
+
+class Pipe:
+    """Hands what comes to ``take`` until the writers have gone, or until :meth:`finish`."""
+
+    def __init__(self, fd: int, selector: selectors.BaseSelector, take: Callable[[bytes], None]) -> None:
+        self._fd = fd
+        self._selector = selector
+        self._take = take
+        self._paused = False
+        selector.register(fd, selectors.EVENT_READ, self._ready)
+
+    def pause(self) -> None:
+        """Stop reading: the writer will block once the pipe is full."""
+        if self._fd >= 0 and not self._paused:
+            self._paused = True
+            self._selector.unregister(self._fd)
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._fd >= 0 and self._paused:
+            self._paused = False
+            self._selector.register(self._fd, selectors.EVENT_READ, self._ready)
+
+    def finish(self) -> None:
+        """Take what is in the pipe now and close it, even if some process still holds the other end."""
+        while self._fd >= 0 and self._read():
+            continue
+        self._close()
+
+    def _ready(self, _events: int) -> None:
+        if self._fd >= 0:  # not closed by an earlier event of the same round
+            self._read()
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._fd, READ_BYTES)
+        except BlockingIOError:
+            return False
+        if data:
+            self._take(data)
+            return True
+        self._close()
+        return False
+
+    def _close(self) -> None:
+        if self._fd >= 0:
+            if not self._paused:
+                self._selector.unregister(self._fd)
+            os.close(self._fd)
+            self._fd = -1

@@ -1,0 +1,255 @@
+"""The first process of a pod: starts its containers, keeps their logs, restarts them, reaps, runs commands.
+
+It works through the pod's description on its own: a kubelet that dies and comes back finds everything as it should be.
+Its account is ``status.json`` in the pod's directory, replaced at every change and sent to whoever watches on
+``init.sock`` (``channel`` has the protocol). It ends when every container has ended for good.
+
+It keeps full capabilities (it mounts volumes) but is not dumpable, so containers, which have fewer, cannot reach into
+it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import selectors
+import signal
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+from glasshive.cluster.embedded.pods import process
+from glasshive.cluster.embedded.pods.channel import Channel
+from glasshive.cluster.embedded.pods.command import Command
+from glasshive.cluster.embedded.pods.container import Container
+from glasshive.cluster.embedded.pods.pipe import Pipe
+from glasshive.cluster.embedded.pods.spec import SOCKET_FILE, STATUS_FILE, ContainerSpec, PodSpec, write_atomically
+from glasshive.errors import GlasshiveError
+
+OWN_GRACE_SECONDS = 2.0
+"""Between SIGTERM to this process itself and the end of its containers."""
+
+
+class PodInit:
+    """One pod. ``directory`` and ``cgroup`` are descriptors of the pod's directory and of its cgroup's."""
+
+    def __init__(self, spec: PodSpec, directory: int, cgroup: int) -> None:
+        self.spec = spec
+        self._directory = directory
+        self._cgroup = cgroup
+        self._selector = selectors.DefaultSelector()
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._watchers: list[Channel] = []
+        self._commands: dict[int, Command] = {}
+        self._pipes: dict[str, list[Pipe]] = {}
+        self._stop_grace: float | None = None
+        self._changed = True
+        self.init = [self._container(item, item.restart or self._init_policy()) for item in spec.init_containers]
+        self.main = [self._container(item, spec.restart) for item in spec.containers]
+        self._containers = [*self.init, *self.main]
+
+    def run(self, listener: socket.socket, first: socket.socket) -> None:
+        """Live. ``listener`` is init.sock, ``first`` the connection on which the sandbox was asked for: it becomes a
+        watcher.
+        """
+        self._install_signals()
+        listener.setblocking(False)
+        self._selector.register(listener, selectors.EVENT_READ, lambda _events: self._accept(listener))
+        self._watchers.append(Channel(first, self._selector, self._on_frame, self._on_close))
+        while True:
+            self._advance()
+            if self._changed:
+                self._publish()
+            if self._over():
+                break
+            for key, events in self._selector.select(self._timeout()):
+                key.data(events)
+        listener.close()
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(SOCKET_FILE, dir_fd=self._directory)
+
+    # --- what to do next ---
+
+    def _advance(self) -> None:
+        """Start what is due, kill what is overdue."""
+        now = time.monotonic()
+        for container in self._containers:
+            container.overdue()
+            if container.due is not None and container.due <= now:
+                self._start(container)
+        for command in list(self._commands.values()):
+            command.overdue(now)
+        if self._stop_grace is not None:
+            return
+        for container in self.init:
+            if "waiting" in container.state and not container.restarts and not container.running:
+                self._start(container)
+            if not (container.succeeded or (container.policy == "Always" and container.running)):
+                return
+        for container in self.main:
+            if not container.container_id and not container.running:
+                self._start(container)
+
+    def _over(self) -> bool:
+        """Whether nothing is left to do. Sidecars do not keep a pod alive, they are stopped with the last container."""
+        if any(c.finished and not c.succeeded and c.policy != "Always" for c in self.init):
+            self._stop_all(0.0)
+        elif self._stop_grace is None and all(c.finished for c in self.main):
+            self._stop_all(OWN_GRACE_SECONDS)
+        return self._stop_grace is not None and not any(c.running for c in self._containers) and not self._changed
+
+    def _timeout(self) -> float | None:
+        if self._changed:
+            return 0.0
+        times = [t for c in self._containers for t in (c.due, c.kill_at) if t is not None and t != float("inf")]
+        times += [c.deadline for c in self._commands.values() if c.deadline is not None]
+        return max(0.0, min(times) - time.monotonic()) if times else None
+
+    def _start(self, container: Container) -> None:
+        run = container.start()
+        log = container.log
+        assert log is not None
+
+        def failed(data: bytes) -> None:
+            container.failure += data.decode(errors="replace")
+
+        self._pipes[container.spec.name] = [
+            Pipe(run.failure, self._selector, failed),
+            Pipe(run.stdout, self._selector, lambda data: log.write("stdout", data)),
+            Pipe(run.stderr, self._selector, lambda data: log.write("stderr", data)),
+        ]
+        self._changed = True
+
+    def _stop_all(self, grace: float) -> None:
+        if self._stop_grace is None:
+            self._stop_grace = grace
+            self._changed = True
+            for container in self._containers:
+                container.stop(grace)
+
+    # --- events ---
+
+    def _install_signals(self) -> None:
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+        signal.set_wakeup_fd(self._wake_writer.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, lambda *_: self._stop_all(OWN_GRACE_SECONDS))
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGPIPE):
+            signal.signal(number, signal.SIG_IGN)
+        self._selector.register(self._wake_reader, selectors.EVENT_READ, lambda _events: self._reap())
+
+    def _reap(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            self._wake_reader.recv(4096)
+        while True:
+            try:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return
+            if pid == 0:
+                return
+            self._ended(pid, status)
+
+    def _ended(self, pid: int, status: int) -> None:
+        command = self._commands.pop(pid, None)
+        if command is not None:
+            command.ended(status)
+        for container in self._containers:
+            if container.pid == pid:
+                failure, *output = self._pipes.pop(container.spec.name)
+                failure.finish()
+                container.ended(status)
+                for pipe in output:
+                    pipe.finish()
+                assert container.log is not None
+                container.log.close()
+                self._changed = True
+
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(BlockingIOError):
+            peer, _ = listener.accept()
+            Channel(peer, self._selector, self._on_frame, self._on_close)
+
+    def _on_close(self, channel: Channel) -> None:
+        if channel in self._watchers:
+            self._watchers.remove(channel)
+        for command in self._commands.values():
+            if command.channel is channel:
+                command.kill()
+
+    def _on_frame(self, channel: Channel, letter: bytes, payload: bytes) -> None:
+        if letter != b"q":
+            return
+        request: dict[str, Any] = json.loads(payload)
+        try:
+            self._answer(channel, request)
+        except (GlasshiveError, OSError, KeyError, ValueError) as error:
+            channel.send_json(b"x", {"rc": process.NOT_EXECUTABLE, "error": f"{type(error).__name__}: {error}"})
+
+    def _answer(self, channel: Channel, request: dict[str, Any]) -> None:
+        match request["op"]:
+            case "watch":
+                self._watchers.append(channel)
+                channel.send_json(b"s", self.status())
+            case "stop":
+                self._stop_all(float(request["grace"]))
+            case "restart":
+                self._named(request["container"]).signal(float(request["grace"]))
+            case "exec":
+                self._exec(channel, request)
+
+    def _named(self, name: str) -> Container:
+        found = next((c for c in self._containers if c.spec.name == name), None)
+        if found is None:
+            raise ValueError(f"the pod has no container {name}")
+        return found
+
+    def _exec(self, channel: Channel, request: dict[str, Any]) -> None:
+        name = request.get("container") or self.main[0].spec.name
+        container = self._named(name)
+        if not container.running:
+            raise ValueError(f"container {name} is not running")
+        procs = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=container.cgroup)
+        mounts = os.open(f"/proc/{container.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            what = container.command([str(word) for word in request["argv"]], procs, mounts)
+            command = Command(what, channel, self._selector, request.get("timeout"))
+        finally:
+            os.close(procs)
+            os.close(mounts)
+        self._commands[command.pid] = command
+
+    # --- account ---
+
+    def status(self) -> dict[str, Any]:
+        """The pod's account of itself."""
+        return {
+            "uid": self.spec.uid,
+            "stopping": self._stop_grace is not None,
+            "over": self._stop_grace is not None and not any(c.running for c in self._containers),
+            "initContainers": [c.status() for c in self.init],
+            "containers": [c.status() for c in self.main],
+        }
+
+    def _publish(self) -> None:
+        self._changed = False
+        status = self.status()
+        write_atomically(self._directory, STATUS_FILE, json.dumps(status))
+        for channel in list(self._watchers):
+            channel.send_json(b"s", status)
+
+    def _init_policy(self) -> str:
+        """Init containers that succeed are never run again; those that fail are, unless the pod says Never."""
+        return "Never" if self.spec.restart == "Never" else "OnFailure"
+
+    def _container(self, spec: ContainerSpec, policy: str) -> Container:
+        Path(f"/proc/self/fd/{self._directory}/{spec.name}").mkdir(0o700, parents=True, exist_ok=True)
+        logs = os.open(spec.name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._directory)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(spec.name, 0o755, dir_fd=self._cgroup)
+        group = os.open(spec.name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._cgroup)
+        has_volumes = any(c.mounts for c in (*self.spec.init_containers, *self.spec.containers))
+        return Container(spec, policy, group, logs, separate_mounts=has_volumes)
