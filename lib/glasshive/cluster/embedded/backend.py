@@ -60,7 +60,7 @@ class EmbeddedBackend:
         if not process_alive(current.supervisor or "0:"):
             phase = "unsupervised"
             problem = (
-                f"the supervisor is dead: glasshive up {self.name} takes over, glasshive down {self.name} cleans up"
+                f"its supervisor is dead: glasshive up {self.name} takes over, glasshive down {self.name} removes it"
             )
         processes = tuple(_process_status(process) for process in current.processes.values())
         port = current.facts.get("api_port")

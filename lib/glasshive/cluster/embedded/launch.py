@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from glasshive.cluster.embedded import addresses, teardown
+from glasshive.cluster.embedded import addresses, fabric, teardown
 from glasshive.cluster.embedded.config import ClusterConfig
 from glasshive.cluster.embedded.paths import ClusterPaths
 from glasshive.cluster.progress import Progress
@@ -88,7 +88,7 @@ def claim(paths: ClusterPaths) -> int:
 def _prepare(config: ClusterConfig, paths: ClusterPaths) -> None:
     """Clear what a dead cluster of another shape left, then write down and make what the new one needs first."""
     if paths.cluster_file.exists():
-        if _same_cluster(config, paths):
+        if _can_take_over(config, paths):
             return
         teardown.remove_contents(paths)
     inventory = Inventory(paths.inventory_file)
@@ -122,11 +122,12 @@ def describe(config: ClusterConfig, paths: ClusterPaths) -> dict[str, Any]:
     }
 
 
-def _same_cluster(config: ClusterConfig, paths: ClusterPaths) -> bool:
-    """Whether the run directory is that of a cluster with this very configuration, which can be taken over."""
+def _can_take_over(config: ClusterConfig, paths: ClusterPaths) -> bool:
+    """Whether a cluster with this very configuration stands there without a supervisor."""
     try:
         old = json.loads(paths.cluster_file.read_text())
-        return ClusterConfig.from_dict(old["config"]) == config and paths.state_file.exists()
+        same = ClusterConfig.from_dict(old["config"]) == config and paths.state_file.exists()
+        return same and paths.control_cgroup.exists() and fabric.standing(config, paths)
     except (ValueError, KeyError, GlasshiveError):
         return False
 
