@@ -75,6 +75,9 @@ class _Fabric:
         links.change(DEVICE, up=True)
         for family in self._config.ip_families:
             links.add_address(DEVICE, f"{own[family]}/{addresses.fabric_prefix_length(family)}")
+        if addresses.IPV6 in own:
+            # Neighbours of forwarded packets are asked for from the link-local address, or not at all.
+            links.add_address(DEVICE, f"fe80::{own[addresses.IPV6].rpartition(':')[2]}/64")
 
 
 def _namespace(name: str) -> None:
