@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from glasshive.cluster.session import Cluster
     from glasshive.model.cluster import ClusterStatus
 
+CHATTY_NODES = 5  # up to so many, each process is announced when it is ready
 CONTROL_PLANE = "control-plane"  # the process after whose start manifests can be applied
 
 
@@ -47,7 +48,8 @@ def up(
     show = _shower(quiet=output == "json")
 
     def follow(progress: Progress) -> None:
-        show(f"{progress.seconds:5.2f} s  {progress.text}")
+        if not progress.name or config.nodes <= CHATTY_NODES:
+            show(f"{progress.seconds:5.2f} s  {progress.text}")
         if progress.name == CONTROL_PLANE and objects:
             one.apply(objects)  # nodes are still coming up: the pods are scheduled the moment they are ready
 

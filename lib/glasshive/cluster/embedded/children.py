@@ -39,6 +39,11 @@ class Program:
     main: Callable[[Report], None]
     netns: str | None = None
 
+    @property
+    def title(self) -> str:
+        """Role and name, for people: ``agent node2``."""
+        return self.role if self.role == self.name.replace("-", " ") else f"{self.role} {self.name}"
+
 
 def fork(program: Program) -> tuple[int, int]:
     """Start the program. Returns its pid and the reading end of its pipe.

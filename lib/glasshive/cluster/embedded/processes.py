@@ -7,6 +7,7 @@ code, with a child of its own that makes the certificates, while the supervisor 
 from __future__ import annotations
 
 import os
+from types import ModuleType
 from typing import TYPE_CHECKING
 
 from glasshive.cluster.embedded import addresses
@@ -19,32 +20,68 @@ if TYPE_CHECKING:
     from glasshive.cluster.embedded.supervisor import Supervisor
 
 CONTROL_PLANE = "control-plane"
-CONTROL_PLANE_ROLE, NODE_ROLE, ZYGOTE_ROLE = "control plane", "agent", "zygote"
+CONTROL_PLANE_ROLE, NODE_ROLE, ZYGOTE_ROLE, WORLD_ROLE = "control plane", "agent", "zygote", "world"
+WORLD_HTTP_PORTS = (80, 8080)
 
 
 def launch_all(supervisor: Supervisor) -> None:
     """Start every program of the cluster through ``supervisor.launch``."""
     supervisor.launch(_control_plane(supervisor))
+    nodes = [addresses.node_name(number) for number in range(1, supervisor.config.nodes + 1)]
+    # Zygotes come before anything large is imported: every pod is a copy of one.
+    from glasshive.cluster.embedded.pods import zygote
+
+    for node in nodes:
+        supervisor.launch(_zygote(supervisor.paths, node, zygote))
+    supervisor.launch(_world(supervisor.paths))
     from glasshive.cluster.embedded import node_process
 
+    for number, node in enumerate(nodes, 1):
+        supervisor.launch(_node(supervisor, number, node, node_process))
+    supervisor.progress("control plane, zygotes and agents started")
+
+
+def _node(supervisor: Supervisor, number: int, node: str, process: ModuleType) -> Program:
     config, paths = supervisor.config, supervisor.paths
-    for number in range(1, config.nodes + 1):
-        node = addresses.node_name(number)
+    return Program(
+        name=node,
+        role=NODE_ROLE,
+        cgroup=paths.node_cgroup(node) / "agent",
+        log=paths.log(node),
+        main=lambda report: process.main(config, paths, number, report),
+        netns=paths.node_netns(node),
+    )
 
-        def run_node(report: Report, number: int = number) -> None:
-            node_process.main(config, paths, number, report)
 
-        supervisor.launch(
-            Program(
-                name=node,
-                role=NODE_ROLE,
-                cgroup=paths.node_cgroup(node) / "agent",
-                log=paths.log(node),
-                main=run_node,
-                netns=paths.node_netns(node),
-            )
-        )
-    supervisor.progress("control plane and agents started")
+def _zygote(paths: ClusterPaths, node: str, module: ModuleType) -> Program:
+    config = module.ZygoteConfig(node, paths.node(node), paths.node_cgroup(node) / "pods")
+    return Program(
+        name=f"{node}-zygote",
+        role=ZYGOTE_ROLE,
+        cgroup=paths.node_cgroup(node) / "agent",
+        log=paths.log(f"{node}-zygote"),
+        main=lambda report: module.serve(config, lambda: report({})),
+        netns=paths.node_netns(node),
+    )
+
+
+def _world(paths: ClusterPaths) -> Program:
+    """Return an echo server outside the cluster, so that masquerading can be seen: it says who asked."""
+    from glasshive.cluster.embedded.workloads import echo
+
+    def run(report: Report) -> None:
+        os.environ["HOSTNAME"] = "world"
+        report({})
+        echo.main([*(f"--http={port}" for port in WORLD_HTTP_PORTS), "--tcp=9000", "--udp=9000"])
+
+    return Program(
+        name="world",
+        role=WORLD_ROLE,
+        cgroup=paths.control_cgroup,
+        log=paths.log("world"),
+        main=run,
+        netns=paths.world_netns,
+    )
 
 
 def _control_plane(supervisor: Supervisor) -> Program:

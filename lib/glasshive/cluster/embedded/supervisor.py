@@ -190,14 +190,15 @@ class Supervisor:
         if self._stopping:
             return
         if self.state.phase == state.STARTING and not was_ready:
-            what = f"{child.program.role} {child.program.name}"
-            raise ProcessError(f"{what} ended with {child.state.last_exit}: {child.error or self._tail(child)}")
+            raise ProcessError(
+                f"{child.program.title} ended with {child.state.last_exit}: {child.error or self._tail(child)}"
+            )
         child.state.restarts += 1
         child.failures = 0 if time.monotonic() - child.started > STEADY_SECONDS else child.failures + 1
         delay = BACKOFF_SECONDS[min(max(child.failures - 1, 0), len(BACKOFF_SECONDS) - 1)]
         child.restart_at = time.monotonic() + delay
         self._event(
-            f"{child.program.role} {child.program.name} ended with {child.state.last_exit}; "
+            f"{child.program.title} ended with {child.state.last_exit}; "
             f"restart {child.state.restarts} in {delay:g} s" + (f": {child.error}" if child.error else "")
         )
         self._save()
@@ -220,8 +221,8 @@ class Supervisor:
                 return
             child.state.ready = True
             self.state.facts.update(facts)
-            LOG.info("%s %s is ready (pid %d)", child.program.role, child.program.name, child.state.pid)
-            self._progress({"step": f"{child.program.role} {child.program.name} ready", "name": child.program.name})
+            LOG.info("%s is ready (pid %d)", child.program.title, child.state.pid)
+            self._progress({"step": f"{child.program.title} ready", "name": child.program.name})
             self._check_ready()
             self._save()
 
