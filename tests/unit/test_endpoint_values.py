@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -109,15 +110,39 @@ def test_ids_of_restored_endpoints_stay_theirs() -> None:
     assert len(pool) == 2
 
 
-def test_store_keeps_what_was_saved_and_sets_nonsense_aside(tmp_path: Path) -> None:
-    store = EndpointStore(tmp_path / "endpoints")
+def test_the_journal_tells_what_was_noted_last(tmp_path: Path) -> None:
+    path = tmp_path / "node1" / "endpoints.jsonl"
+    store = EndpointStore(path)
+    assert store.load() == []
+    for number in (9, 7, 8):
+        store.save(endpoint(number))
+    changed = replace(endpoint(7), identity=301)
+    store.save(changed)
+    store.remove(8)
+    store.remove(8)
+    assert len(path.read_text().splitlines()) == 5
+    assert EndpointStore(path).load() == [changed, endpoint(9)]
+    assert len(path.read_text().splitlines()) == 2, "loading writes the journal anew"
+    assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_unreadable_lines_of_the_journal_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = tmp_path / "endpoints.jsonl"
+    store = EndpointStore(path)
     store.save(endpoint(9))
-    store.save(endpoint(7))
-    store.save(endpoint(9))
-    (store.directory / "11.json").write_text('{"id": 11')
-    (store.directory / "12.json.new").write_text("{")
-    assert [one.id for one in EndpointStore(store.directory).load()] == [7, 9]
-    assert sorted(path.name for path in store.directory.iterdir()) == ["11.bad", "7.json", "9.json"]
-    store.remove(7)
-    store.remove(7)
-    assert [one.id for one in store.load()] == [9]
+    store.close()
+    with path.open("a") as journal:
+        journal.write('{"id": 11}\n[]\n{"gone": "x"}\n{"id": 1')
+    assert EndpointStore(path).load() == [endpoint(9)]
+    assert caplog.text.count("not readable") == 4
+
+
+def test_the_journal_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("glasshive.endpoint.store.GROWTH", 10)
+    store = EndpointStore(tmp_path / "endpoints.jsonl")
+    for _ in range(100):
+        store.save(endpoint(1))
+        store.remove(1)
+    store.save(endpoint(2))
+    assert len(store.path.read_text().splitlines()) <= 12
+    assert EndpointStore(store.path).load() == [endpoint(2)]

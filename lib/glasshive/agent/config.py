@@ -62,9 +62,9 @@ class AgentConfig:
         return self.run_dir / "nodes" / self.node
 
     @property
-    def endpoints_dir(self) -> Path:
-        """One JSON file per endpoint."""
-        return self.node_dir / "endpoints"
+    def endpoints_file(self) -> Path:
+        """Journal of the node's endpoints."""
+        return self.node_dir / "endpoints.jsonl"
 
     @property
     def pins(self) -> Path:

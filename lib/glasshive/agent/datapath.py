@@ -109,6 +109,7 @@ class Datapath:
         if self._wire is not None:
             self._wire.close()
             self._wire = None
+            self.endpoints.parts.store.close()
 
     def hurry(self) -> None:
         """Pods are being attached or detached: grace periods are expedited from now on until shortly after the last."""
@@ -150,7 +151,7 @@ class Datapath:
             endpoints=EndpointsMap(objects.needed(found, "maps", "endpoints")),
             ipcache=self.ipcache,
             links=PodLinks(config.pins / "links", programs),
-            store=EndpointStore(config.endpoints_dir),
+            store=EndpointStore(config.endpoints_file),
             addresses=AddressBook(NodePool([str(one) for one in self.node.pod_prefixes]), self.connections.forget),
             wire=self._wire,
         )

@@ -13,6 +13,7 @@ import contextlib
 import errno
 from collections.abc import Sequence
 
+from glasshive import bpf
 from glasshive.endpoint.table import EndpointTable, owner_of
 from glasshive.errors import NetlinkError
 from glasshive.model.endpoint import Endpoint
@@ -88,7 +89,9 @@ class Departures:
             batch.add(netlink.RTM_NEWLINK, 0, f"mark device {index}", netlink.ifinfo(index), _group())
         batch.add(netlink.RTM_DELLINK, 0, f"delete {len(indices)} devices", netlink.ifinfo(), _group())
         try:
-            self._wire.run(batch)
+            # Each program of each device waits for a grace period of its own.
+            with bpf.expedited_rcu():
+                self._wire.run(batch)
         except NetlinkError as error:
             if error.errno != errno.ENODEV:
                 raise

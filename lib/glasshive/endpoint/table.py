@@ -126,12 +126,16 @@ class EndpointTable:
         self._by_id.pop(endpoint.id, None)
         with ExitStack() as steps:  # every step is tried, also when one before it fails
             steps.callback(parts.store.remove, endpoint.id)
-            steps.callback(parts.links.detach, endpoint)
             steps.callback(parts.endpoints.delete, endpoint.addresses)
             steps.callback(parts.ipcache.remove_local, endpoint.id)
 
     def bury(self, endpoint: Endpoint) -> None:
-        """The device of an endpoint that was cut off has gone: its id is free, its addresses rest before reuse."""
+        """The device of an endpoint that was cut off has gone: its id is free, its addresses rest before reuse.
+
+        Its links' pins go only now: a link that is released while its device is there waits for grace periods with the
+        kernel's network lock held, one without a device costs nothing.
+        """
+        self.parts.links.detach(endpoint)
         self._ids.release(endpoint.id)
         self.parts.addresses.give_back(owner_of(endpoint), endpoint.addresses)
 

@@ -10,11 +10,13 @@ import numpy as np
 
 from glasshive.bpf import Map
 from glasshive.bpf.layout import Records
+from glasshive.maps.element import ElementWriter
 from glasshive.maps.reconcile import Changes, reconcile
 from glasshive.model.address import Address, Prefix
 
 NAME = "ipcache"
 
+_FEW = 8
 _KEY = struct.Struct("=I16s")
 _VALUE = struct.Struct("=II16s")
 
@@ -50,6 +52,7 @@ class IpcacheMap:
 
     def __init__(self, kernel: Map) -> None:
         self.kernel = kernel
+        self._writer = ElementWriter(kernel)
         probe = np.frombuffer(_VALUE.pack(1, 2, bytes([3]) * 16), kernel.value_dtype)[0]
         key = np.frombuffer(_KEY.pack(4, bytes([5]) * 16), kernel.key_dtype)[0]
         told = (probe["identity"], probe["flags"], probe["node_addr"].tobytes())
@@ -57,13 +60,19 @@ class IpcacheMap:
         assert (key["prefixlen"], key["addr"].tobytes()) == (4, bytes([5]) * 16), "struct gh_ipcache_key differs"
 
     def update(self, entries: Mapping[Prefix, Value]) -> None:
-        """Write entries in one batch."""
-        if entries:
+        """Write entries: a pod's few one by one, many in a batch."""
+        if len(entries) > _FEW:
             self.kernel.update(*self._rows(entries))
+            return
+        for prefix, value in entries.items():
+            packed = _VALUE.pack(value.identity, value.flags, value.node)
+            self._writer.put((_KEY.pack(prefix.length, prefix.address),), packed)
 
     def delete(self, prefixes: Sequence[Prefix]) -> int:
         """Remove entries; how many were there."""
-        return self.kernel.delete(self._keys(prefixes)) if prefixes else 0
+        if len(prefixes) > _FEW:
+            return self.kernel.delete(self._keys(prefixes))
+        return self._writer.delete([_KEY.pack(prefix.length, prefix.address) for prefix in prefixes])
 
     def reconcile(self, entries: Mapping[Prefix, Value]) -> Changes:
         """Make the map hold these entries and nothing else."""
