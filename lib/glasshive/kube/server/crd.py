@@ -136,9 +136,9 @@ class Follower:
         table = self._api.store.table(name)
         served = next((s for s in self._api.registry if s.table is table), None)
         wish = Wish(None, "", "", "", dry_run=False)
-        for record in self._api.store.newest_in(table) if served is not None else ():
+        for instance in self._api.store.newest_in(table) if served is not None else ():
             if served is not None:
-                await delete_record(self._api, served, record.key, record, wish)[1]
+                await delete_record(self._api, served, instance.key, instance, wish)[1]
         await _emptied(table)
         record = self._api.store.newest(self._definitions.table, ("", name))
         if record is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from collections.abc import Callable
 from datetime import datetime
 from functools import lru_cache
 from typing import Any
@@ -186,7 +187,7 @@ def _is_cidr(text: str) -> bool:
     return "/" in text
 
 
-_FORMATS = {
+_FORMATS: dict[str, Callable[[str], bool]] = {
     "date-time": _is_date_time,
     "ipv4": lambda text: _is_address(text, 4),
     "ipv6": lambda text: _is_address(text, 6),

@@ -26,7 +26,7 @@ def _merge_object(node: Node, target: Object, patch: Object) -> Object:
     if directive == "delete":
         return {}
     if directive == "replace":
-        return _plain({key: value for key, value in patch.items() if key != _PATCH})
+        return {key: _plain(value) for key, value in patch.items() if key != _PATCH and value is not None}
     if directive not in {None, "merge"}:
         raise bad_request(f"unknown $patch directive {directive!r}; it may be replace, delete or merge")
     result = dict(target)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,38 @@ if TYPE_CHECKING:
     from .registry import Served
 
 Object = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column: what it is called, and how its cell is made from an object and the time."""
+
+    name: str
+    cell: Callable[[Object, datetime], Any]
+    kind: str = "string"
+    wide: bool = False
+    form: str = ""
+
+    def definition(self) -> Object:
+        """The TableColumnDefinition."""
+        return {"name": self.name, "type": self.kind, "format": self.form, "description": "", "priority": int(self.wide)}
+
+
+def name_column() -> Column:
+    """The first column of nearly every table."""
+    return Column("Name", lambda obj, _: obj["metadata"]["name"], form="name")
+
+
+def age_column() -> Column:
+    """How long ago the object was made."""
+    return Column("Age", lambda obj, now: age(obj["metadata"].get("creationTimestamp"), now))
+
+
+def at(obj: Any, path: str) -> Any:
+    """The value at a dotted path, None where there is nothing."""
+    for part in path.split("."):
+        obj = obj.get(part) if isinstance(obj, dict) else None
+    return obj
 
 
 def age(stamp: Any, now: datetime) -> str:
