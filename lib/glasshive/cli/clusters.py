@@ -39,27 +39,38 @@ def up(
     If anything fails, or you press Ctrl-C, nothing is left behind.
     """
     config = _config(name or chosen(cluster), **given)
-    from glasshive.cluster import manifests as manifest_files
+    objects = _load(manifests)
+    from glasshive.cluster.embedded import launch
 
-    objects = [obj for path in manifests for obj in manifest_files.load(Path(path))]
-    from glasshive.cluster.session import Cluster
-
-    one = Cluster(config=config)
     show = _shower(quiet=output == "json")
 
     def follow(progress: Progress) -> None:
         if not progress.name or config.nodes <= CHATTY_NODES:
             show(f"{progress.seconds:5.2f} s  {progress.text}")
-        if progress.name == CONTROL_PLANE and objects:
-            one.apply(objects)  # nodes are still coming up: the pods are scheduled the moment they are ready
+        from glasshive.cluster.session import Cluster  # while the supervisor works: its own start needs no more
 
-    one.up(follow=follow, timeout=timeout)
+        if progress.name == CONTROL_PLANE and objects:
+            Cluster(config=config).apply(objects)  # pods are scheduled the moment that nodes are ready
+
+    launch.up(config, follow, timeout)
+    from glasshive.cluster.session import Cluster
+
+    one = Cluster(config=config)
     try:
         one.wait_applied(objects, timeout=timeout)
     except BaseException:
         one.down()
         raise
     _report_up(one, output, show)
+
+
+def _load(manifests: tuple[str, ...]) -> list[dict[str, Any]]:
+    """Read all manifests before anything is started. Empty without any, and then YAML is not even imported."""
+    if not manifests:
+        return []
+    from glasshive.cluster import manifests as files
+
+    return [obj for path in manifests for obj in files.load(Path(path))]
 
 
 def _config(
