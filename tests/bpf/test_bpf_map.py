@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 import bpf_objects
 from glasshive import bpf
-from glasshive.bpf import syscall
+from glasshive.bpf import batch, syscall
+from glasshive.bpf.fake import FakeMap
 from glasshive.bpf.uapi import MapType
 from glasshive.errors import BpfError, ExhaustedError, NotFoundError, UsageError
 from glasshive.maps import Changes, reconcile
@@ -29,10 +30,18 @@ def obj() -> Iterator[bpf.LoadedObject]:
         yield loaded
 
 
-@pytest.fixture(params=[MapType.HASH, MapType.LRU_HASH])
+@pytest.fixture(params=["hash", "lru_hash", "fake"])
 def numbers(request: pytest.FixtureRequest) -> Iterator[bpf.Map]:
-    with bpf.Map.create(request.param, 4, 8, 5000, name="a_numbers") as made:
+    if request.param == "fake":
+        yield FakeMap(MapType.HASH, np.dtype("u4"), np.dtype("u8"), 5000)
+        return
+    with bpf.Map.create(MapType[request.param.upper()], 4, 8, 5000, name="a_numbers") as made:
         yield made
+
+
+@pytest.fixture(params=["kernel", "fake"])
+def trie(request: pytest.FixtureRequest, obj: bpf.LoadedObject) -> bpf.Map:
+    return obj.maps["prefixes"] if request.param == "kernel" else FakeMap.of(obj.spec, "prefixes")
 
 
 def test_values_in_every_spelling(obj: bpf.LoadedObject) -> None:
@@ -76,8 +85,15 @@ def test_absent_keys_can_be_an_error(numbers: bpf.Map) -> None:
         numbers.delete([3, 60], missing_ok=False)
 
 
-def test_full_map_says_so() -> None:
-    with bpf.Map.create(MapType.HASH, 4, 4, 10, name="a_small") as small, pytest.raises(ExhaustedError) as caught:
+@pytest.mark.parametrize("fake", [False, True])
+def test_full_map_says_so(fake: bool) -> None:
+    u4 = np.dtype("u4")
+    made = (
+        FakeMap(MapType.HASH, u4, u4, 10, name="a_small")
+        if fake
+        else bpf.Map.create(MapType.HASH, 4, 4, 10, name="a_small")
+    )
+    with made as small, pytest.raises(ExhaustedError) as caught:
         small.update(np.arange(50, dtype="u4"), np.uint32(1))
     assert "a_small is full: 10 entries" in str(caught.value)
 
@@ -98,20 +114,29 @@ def test_more_entries_than_one_batch() -> None:
 @pytest.mark.parametrize("size", [1, 4, 8])
 def test_per_cpu_values(kind: MapType, size: int) -> None:
     cpus = syscall.possible_cpus()
-    with bpf.Map.create(kind, 4, size, 16, name="a_percpu") as made:
-        made.update([1, 2], [10, 20])
-        assert made.get(2).tolist() == [20] * cpus
-        each = np.arange(2 * cpus, dtype=f"u{size}").reshape(2, cpus)
-        made.update([1, 2], each)
-        keys, values = made.items()
-        assert values.shape == (len(keys), cpus)
-        assert dict(zip(keys.tolist(), values.tolist(), strict=True))[2] == each[1].tolist()
-        with pytest.raises(UsageError, match="3 values for 1 keys"):
-            made.update(1, [1] * 3 if cpus != 3 else [1] * 4)
+    fake = FakeMap(kind, np.dtype("u4"), np.dtype(f"u{size}"), 16)
+    with bpf.Map.create(kind, 4, size, 16, name="a_percpu") as kernel:
+        _check_per_cpu(kernel, cpus, size)
+        _check_per_cpu(fake, cpus, size)
 
 
-def test_array_keeps_its_keys() -> None:
-    with bpf.Map.create(MapType.ARRAY, 4, 4, 8, name="a_array") as array:
+def _check_per_cpu(made: bpf.Map, cpus: int, size: int) -> None:
+    made.update([1, 2], [10, 20])
+    assert made.get(2).tolist() == [20] * cpus
+    each = np.arange(2 * cpus, dtype=f"u{size}").reshape(2, cpus)
+    made.update([1, 2], each)
+    keys, values = made.items()
+    assert values.shape == (len(keys), cpus)
+    assert dict(zip(keys.tolist(), values.tolist(), strict=True))[2] == each[1].tolist()
+    with pytest.raises(UsageError, match="3 values for 1 keys"):
+        made.update(1, [1] * 3 if cpus != 3 else [1] * 4)
+
+
+@pytest.mark.parametrize("fake", [False, True])
+def test_array_keeps_its_keys(fake: bool) -> None:
+    u4 = np.dtype("u4")
+    made = FakeMap(MapType.ARRAY, u4, u4, 8) if fake else bpf.Map.create(MapType.ARRAY, 4, 4, 8, name="a_array")
+    with made as array:
         array.update([2, 5], [7, 8])
         assert array.items()[1].tolist() == [0, 0, 7, 0, 0, 8, 0, 0]
         assert array.clear() == 8
@@ -121,8 +146,6 @@ def test_array_keeps_its_keys() -> None:
 
 
 def test_dump_without_batches_is_the_same(numbers: bpf.Map, monkeypatch: pytest.MonkeyPatch) -> None:
-    from glasshive.bpf import batch
-
     numbers.update(np.arange(100, dtype="u4"), np.arange(100, dtype="u8"))
     monkeypatch.setattr(batch, "_batch", lambda *_a, **_k: (-syscall.ENOTSUPP, 0))
     keys, values = numbers.items()
@@ -166,9 +189,8 @@ prefixes = st.dictionaries(
 @given(prefixes, prefixes)
 @SOME
 def test_reconcile_of_prefixes_ignores_their_host_bits(
-    obj: bpf.LoadedObject, before: dict[ipaddress.IPv4Interface, int], after: dict[ipaddress.IPv4Interface, int]
+    trie: bpf.Map, before: dict[ipaddress.IPv4Interface, int], after: dict[ipaddress.IPv4Interface, int]
 ) -> None:
-    trie = obj.maps["prefixes"]
     trie.clear()
     trie.update([_prefix(p) for p in before], list(before.values()))
     wanted = {p.network: (p, value) for p, value in after.items()}
@@ -179,6 +201,23 @@ def test_reconcile_of_prefixes_ignores_their_host_bits(
         for key, value in zip(keys, values.tolist(), strict=True)
     }
     assert found == {network: value for network, (_, value) in wanted.items()}
+
+
+@given(prefixes, st.integers(0x0A000000, 0x0A0000FF))
+@SOME
+def test_most_specific_prefix_is_found(trie: bpf.Map, table: dict[ipaddress.IPv4Interface, int], address: int) -> None:
+    trie.clear()
+    trie.update([_prefix(p) for p in table], list(table.values()))
+    by_network = {p.network: value for p, value in table.items()}
+    covering = [n for n in by_network if ipaddress.IPv4Address(address) in n]
+    expected = by_network[max(covering, key=lambda n: n.prefixlen)] if covering else None
+    assert trie.get(_prefix(ipaddress.IPv4Interface((address, 32)))) == expected
+
+
+def test_prefix_longer_than_the_address_is_refused(trie: bpf.Map) -> None:
+    with pytest.raises(BpfError) as caught:
+        trie.update({"prefixlen": 129}, 1)
+    assert caught.value.errno == errno.EINVAL
 
 
 def _prefix(p: ipaddress.IPv4Interface) -> dict[str, object]:

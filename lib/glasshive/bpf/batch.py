@@ -10,7 +10,8 @@ from __future__ import annotations
 import ctypes
 import errno
 import struct
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +26,49 @@ _BATCH = struct.Struct("=QQQQIIQQ")
 _COUNT_AT = 32
 _CHUNK = 65536
 _NO_BATCH = (-syscall.ENOTSUPP, -errno.EOPNOTSUPP)
+
+
+class Elements(Protocol):
+    """Where a ``Map`` keeps its elements, as raw bytes: the kernel, or a dict in ``fake``."""
+
+    def get(self, key: Bytes) -> tuple[Bytes, int]:
+        """Look up one row: (one row, 0) or (anything, the errno)."""
+
+    def dump(self) -> tuple[Bytes, Bytes]:
+        """Read all elements."""
+
+    def update(self, keys: Bytes, values: Bytes, flags: int) -> tuple[int, int]:
+        """Write elements in order: (how many were written, 0 or the errno that stopped it)."""
+
+    def delete(self, keys: Bytes, *, missing_ok: bool) -> tuple[int, int]:
+        """Delete elements in order: (how many were there, 0 or the errno that stopped it)."""
+
+
+@dataclass(frozen=True, slots=True)
+class KernelElements:
+    """The elements of a kernel map; ``value_bytes`` is what one look-up gives, for all CPUs."""
+
+    fd: int
+    key_bytes: int
+    value_bytes: int
+    max_entries: int
+
+    def get(self, key: Bytes) -> tuple[Bytes, int]:
+        """Look up one row: (one row, 0) or (anything, the errno)."""
+        value = np.empty((1, self.value_bytes), np.uint8)
+        return value, -element(Cmd.MAP_LOOKUP_ELEM, self.fd, key.ctypes.data, value.ctypes.data)
+
+    def dump(self) -> tuple[Bytes, Bytes]:
+        """Read all elements."""
+        return dump(self.fd, self.key_bytes, self.value_bytes, self.max_entries)
+
+    def update(self, keys: Bytes, values: Bytes, flags: int) -> tuple[int, int]:
+        """Write elements in order: (how many were written, 0 or the errno that stopped it)."""
+        return update(self.fd, keys, values, flags)
+
+    def delete(self, keys: Bytes, *, missing_ok: bool) -> tuple[int, int]:
+        """Delete elements in order: (how many were there, 0 or the errno that stopped it)."""
+        return delete(self.fd, keys, missing_ok=missing_ok)
 
 
 def element(cmd: Cmd, fd: int, key: int, value: int, flags: int = 0) -> int:

@@ -55,16 +55,22 @@ class Map:
         name: str = "",
     ) -> None:
         self.fd = fd
-        self.info = read_info(fd)
+        info = read_info(fd)
         if key_dtype is None or value_dtype is None:
-            key_dtype, value_dtype = _kernel_dtypes(self.info)
+            key_dtype, value_dtype = _kernel_dtypes(info)
+        self._describe(info, key_dtype, value_dtype, name)
+        row = self._stride * self._cpus
+        self._elements: batch.Elements = batch.KernelElements(fd, info.key_size, row, info.max_entries)
+
+    def _describe(self, info: MapInfo, key_dtype: np.dtype[Any], value_dtype: np.dtype[Any], name: str) -> None:
+        self.info = info
         self.key_dtype = key_dtype
         self.value_dtype = value_dtype
         self._name = name
-        self.per_cpu = self.info.type in PERCPU_TYPES
+        self.per_cpu = info.type in PERCPU_TYPES
         self._cpus = syscall.possible_cpus() if self.per_cpu else 1
         # The kernel copies per-CPU values in and out in steps of 8 bytes.
-        self._stride = (self.info.value_size + 7) // 8 * 8 if self.per_cpu else self.info.value_size
+        self._stride = (info.value_size + 7) // 8 * 8 if self.per_cpu else info.value_size
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Map:
@@ -112,19 +118,18 @@ class Map:
         keys = self._keys(key)
         if len(keys) != 1:
             raise UsageError(f"map {self.name}: get takes one key, not {len(keys)}")
-        raw = np.empty((1, self._stride * self._cpus), np.uint8)
-        result = batch.element(Cmd.MAP_LOOKUP_ELEM, self.fd, keys.ctypes.data, raw.ctypes.data)
-        if result == -errno.ENOENT:
+        raw, error = self._elements.get(raw_bytes(keys))
+        if error == errno.ENOENT:
             return None
-        if result < 0:
-            raise syscall.failure(f"look up in map {self.name}", -result)
+        if error:
+            raise syscall.failure(f"look up in map {self.name}", error)
         return self._typed(raw)[0]
 
     def items(self) -> tuple[Records, Records]:
         """Read the whole map: (keys, values). Not a snapshot: programs go on writing meanwhile."""
         if not self.info.key_size:
             raise UsageError(f"map {self.name} ({self.type.name}) has no keys")
-        keys, values = batch.dump(self.fd, self.info.key_size, self._stride * self._cpus, self.max_entries)
+        keys, values = self._elements.dump()
         return keys.view(self.key_dtype).reshape(-1), self._typed(values)
 
     def keys(self) -> Records:
@@ -141,7 +146,7 @@ class Map:
         """
         key_rows = self._keys(keys)
         value_rows = self._untyped(values, len(key_rows))
-        done, error = batch.update(self.fd, raw_bytes(key_rows), value_rows, flags)
+        done, error = self._elements.update(raw_bytes(key_rows), value_rows, flags)
         if error == errno.E2BIG:
             raise ExhaustedError(
                 f"map {self.name} is full: {self.max_entries} entries, {done} of {len(key_rows)} written"
@@ -153,7 +158,7 @@ class Map:
     def delete(self, keys: object, missing_ok: bool = True) -> int:
         """Delete elements; returns how many were there. ``missing_ok=False``: NotFoundError at the first absent."""
         found = self._keys(keys)
-        gone, error = batch.delete(self.fd, raw_bytes(found), missing_ok=missing_ok)
+        gone, error = self._elements.delete(raw_bytes(found), missing_ok=missing_ok)
         if error == errno.ENOENT:
             raise NotFoundError(f"map {self.name} has no key {found[gone]}")
         if error:

@@ -9,59 +9,21 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Collection, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Self
 
+from glasshive.bpf import handle as handle_of
 from glasshive.bpf import libbpf, syscall, verifier
 from glasshive.bpf.btf import Btf
+from glasshive.bpf.handle import MapSpec
 from glasshive.bpf.layout import element_dtype
-from glasshive.bpf.map import Map, read_info
+from glasshive.bpf.map import Map
 from glasshive.bpf.program import Program
 from glasshive.bpf.rodata import Rodata
-from glasshive.bpf.uapi import AttachType, MapType, ProgType, known, type_name
-from glasshive.errors import BpfError, CapabilityError, MapIncompatibleError, NotFoundError, UsageError, VerifierError
-
-# Section names that libbpf 1.1 does not know yet.
-_NEWER_SECTIONS = {
-    "tc": (ProgType.SCHED_CLS, 0),
-    "tcx": (ProgType.SCHED_CLS, 0),
-    "classifier": (ProgType.SCHED_CLS, 0),
-    "netkit": (ProgType.SCHED_CLS, 0),
-    "netfilter": (ProgType.NETFILTER, AttachType.NETFILTER),
-}
-_WITHOUT_ATTACH_TYPE = {
-    ProgType.SCHED_CLS, ProgType.SCHED_ACT, ProgType.SOCKET_FILTER, ProgType.KPROBE, ProgType.TRACEPOINT,
-    ProgType.RAW_TRACEPOINT, ProgType.PERF_EVENT, ProgType.SYSCALL,
-}  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class ProgramSpec:
-    """A program of the object: the C function's name, its ELF section and what the section says."""
-
-    name: str
-    section: str
-    type: ProgType
-    attach_type: AttachType | None
-    instructions: int
-
-
-@dataclass(slots=True)
-class MapSpec:
-    """A map of the object; sizes in bytes. ``max_entries`` may be changed before loading."""
-
-    name: str
-    type: MapType
-    key_size: int
-    value_size: int
-    max_entries: int
-    flags: int
-    btf_key_type_id: int
-    btf_value_type_id: int
-    internal: bool
+from glasshive.bpf.uapi import MapType, ProgType, type_name
+from glasshive.errors import BpfError, CapabilityError, NotFoundError, UsageError, VerifierError
 
 
 class ObjectSpec:
@@ -71,10 +33,10 @@ class ObjectSpec:
         self.name = name
         self._data = data
         self._handle: int | None = self._open()
-        self.programs = {each.name: each for each in map(_program_spec, _programs(self._handle))}
-        self.maps = {each.name: each for each in map(_map_spec, _maps(self._handle))}
-        self._rodata_before = _initial_value(self._handle, ".rodata")
-        self._btf_bytes = _btf_bytes(self._handle)
+        self.programs = {each.name: each for each in map(handle_of.program_spec, handle_of.programs(self._handle))}
+        self.maps = {each.name: each for each in map(handle_of.map_spec, handle_of.maps(self._handle))}
+        self._rodata_before = handle_of.initial_value(self._handle, ".rodata")
+        self._btf_bytes = handle_of.btf_bytes(self._handle)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ObjectSpec:
@@ -146,7 +108,7 @@ class ObjectSpec:
             raise NotFoundError(
                 f"object {self.name} has no program {', '.join(sorted(unknown))}", hint=f"it has {known}"
             )
-        for program in _programs(handle):
+        for program in handle_of.programs(handle):
             spec = self.programs[lib.bpf_program__name(program).decode()]
             if lib.bpf_program__type(program) != spec.type:
                 lib.bpf_program__set_type(program, spec.type)
@@ -154,16 +116,16 @@ class ObjectSpec:
             if only is not None and spec.name not in only:
                 lib.bpf_program__set_autoload(program, False)
         reused = set()
-        for each in _maps(handle):
-            spec_of_map = self.maps[_map_name(each)]
+        for each in handle_of.maps(handle):
+            spec_of_map = self.maps[handle_of.map_name(each)]
             self._check_prefix_key(spec_of_map)
             lib.bpf_map__set_pin_path(each, None)  # pinning is our own, visible step
             if lib.bpf_map__max_entries(each) != spec_of_map.max_entries:
                 lib.bpf_map__set_max_entries(each, spec_of_map.max_entries)
             if spec_of_map.name == ".rodata" and "rodata" in self.__dict__ and self.rodata.changed:
-                _write_initial_value(each, bytes(self.rodata.content))
+                handle_of.write_initial_value(each, bytes(self.rodata.content))
             if pins is not None and not spec_of_map.internal and (pins / spec_of_map.name).exists():
-                _reuse(each, spec_of_map, pins / spec_of_map.name)
+                handle_of.reuse(each, spec_of_map, pins / spec_of_map.name)
                 reused.add(spec_of_map.name)
         return reused
 
@@ -198,15 +160,15 @@ class ObjectSpec:
     def _collect(self, handle: int, reused: set[str]) -> LoadedObject:
         lib = libbpf.library()
         programs, maps = {}, {}
-        for pointer in _programs(handle):
+        for pointer in handle_of.programs(handle):
             spec = self.programs[lib.bpf_program__name(pointer).decode()]
             fd = lib.bpf_program__fd(pointer)
             if fd >= 0:
                 programs[spec.name] = Program(
                     _own(fd), attach_type=spec.attach_type, name=spec.name, section=spec.section
                 )
-        for pointer in _maps(handle):
-            of = self.maps[_map_name(pointer)]
+        for pointer in handle_of.maps(handle):
+            of = self.maps[handle_of.map_name(pointer)]
             btf = self.btf if self._btf_bytes else None
             key = element_dtype(btf, of.btf_key_type_id, of.key_size)
             value = element_dtype(btf, of.btf_value_type_id, of.value_size)
@@ -260,97 +222,6 @@ class LoadedObject:
 
     def __repr__(self) -> str:
         return f"<LoadedObject {self.spec.name}: {len(self.programs)} programs, {len(self.maps)} maps>"
-
-
-def _programs(handle: int) -> Iterator[int]:
-    lib = libbpf.library()
-    pointer = lib.bpf_object__next_program(handle, None)
-    while pointer:
-        yield pointer
-        pointer = lib.bpf_object__next_program(handle, pointer)
-
-
-def _maps(handle: int) -> Iterator[int]:
-    lib = libbpf.library()
-    pointer = lib.bpf_object__next_map(handle, None)
-    while pointer:
-        yield pointer
-        pointer = lib.bpf_object__next_map(handle, pointer)
-
-
-def _program_spec(pointer: int) -> ProgramSpec:
-    lib = libbpf.library()
-    section = lib.bpf_program__section_name(pointer).decode()
-    kind, attach = lib.bpf_program__type(pointer), lib.bpf_program__expected_attach_type(pointer)
-    if kind == ProgType.UNSPEC:
-        kind, attach = _NEWER_SECTIONS.get(section.split("/")[0], (ProgType.UNSPEC, 0))
-    of = known(ProgType, kind) or ProgType.UNSPEC
-    attach_type = known(AttachType, attach) if of not in _WITHOUT_ATTACH_TYPE else None
-    return ProgramSpec(
-        lib.bpf_program__name(pointer).decode(), section, of, attach_type,
-        lib.bpf_program__insn_cnt(pointer),
-    )  # fmt: skip
-
-
-def _map_name(pointer: int) -> str:
-    """Name of a map; libbpf's ``pod.rodata`` is ``.rodata`` here, as in the ELF file."""
-    lib = libbpf.library()
-    name: str = lib.bpf_map__name(pointer).decode()
-    return name[name.index(".") :] if lib.bpf_map__is_internal(pointer) and "." in name else name
-
-
-def _map_spec(pointer: int) -> MapSpec:
-    lib = libbpf.library()
-    kind = lib.bpf_map__type(pointer)
-    return MapSpec(
-        _map_name(pointer), known(MapType, kind) or MapType.UNSPEC, lib.bpf_map__key_size(pointer),
-        lib.bpf_map__value_size(pointer), lib.bpf_map__max_entries(pointer), lib.bpf_map__map_flags(pointer),
-        lib.bpf_map__btf_key_type_id(pointer), lib.bpf_map__btf_value_type_id(pointer),
-        lib.bpf_map__is_internal(pointer),
-    )  # fmt: skip
-
-
-def _initial_value(handle: int, name: str) -> bytes:
-    for pointer in _maps(handle):
-        if _map_name(pointer) == name:
-            size = ctypes.c_size_t()
-            at = libbpf.library().bpf_map__initial_value(pointer, ctypes.byref(size))
-            return ctypes.string_at(at, size.value) if at else b""
-    return b""
-
-
-def _write_initial_value(pointer: int, content: bytes) -> None:
-    size = ctypes.c_size_t()
-    at = libbpf.library().bpf_map__initial_value(pointer, ctypes.byref(size))
-    ctypes.memmove(at, content, min(size.value, len(content)))
-
-
-def _btf_bytes(handle: int) -> bytes:
-    lib = libbpf.library()
-    btf = lib.bpf_object__btf(handle)
-    if not btf:
-        return b""
-    size = ctypes.c_uint32()
-    at = lib.btf__raw_data(btf, ctypes.byref(size))
-    return ctypes.string_at(at, size.value) if at else b""
-
-
-def _reuse(pointer: int, spec: MapSpec, path: Path) -> None:
-    fd = syscall.open_pin(path)
-    try:
-        info = read_info(fd)
-        for fact in ("type", "key_size", "value_size", "max_entries", "flags"):
-            pinned, wanted = getattr(info, fact), getattr(spec, fact)
-            if pinned != wanted:
-                raise MapIncompatibleError(
-                    f"the pinned map {path} does not fit: its {fact} is {pinned}, the object wants {wanted}",
-                    hint="remove the pin to start with an empty map",
-                )
-        error = libbpf.library().bpf_map__reuse_fd(pointer, fd)
-        if error < 0:
-            raise BpfError(f"could not reuse the pinned map {path}", -error)
-    finally:
-        os.close(fd)
 
 
 def _own(fd: int) -> int:
