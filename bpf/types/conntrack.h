@@ -46,14 +46,15 @@ enum gh_ct_timeout {
 	GH_CT_TIMEOUT_OTHER_S = 120,
 };
 
-/* Value of "conntrack". Written only when the state changes or seen_ns is older than one second. */
+/* Value of "conntrack". Written only when the state changes or a new tick has begun. */
 struct gh_ct_entry {
-	__u64 seen_ns; /* CLOCK_MONOTONIC_COARSE, at most a second behind the last packet */
+	__u64 seen_ns; /* CLOCK_MONOTONIC_COARSE, at most a tick behind the last packet */
 	__u64 created_ns; /* CLOCK_MONOTONIC_COARSE */
 	__u32 identity; /* security identity of the side that opened the connection, 0 if not known */
+	__u32 tick; /* in which seen_ns was written: jiffies / 256, 0.25 to 2.6 s depending on the kernel's HZ */
 	__u16 flags; /* enum gh_ct_flags */
 	__u8 state; /* enum gh_ct_state */
-	__u8 pad;
+	__u8 pad[5];
 };
 
 #endif
