@@ -35,7 +35,7 @@ class CniServer:
 
     async def handle(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """Do one request; its result or its error result."""
-        version = CURRENT
+        version, asked = CURRENT, Request("request")
         try:
             asked = Request.from_json(request)
             version = asked.version
@@ -51,8 +51,8 @@ class CniServer:
         except GlasshiveError as error:
             failure = CniError(Code.IO_FAILURE, str(error))
         except OSError as error:
-            failure = CniError(Code.IO_FAILURE, f"{request.get('command')} failed: {error}")
-        log.warning("CNI %s of %s: %s", request.get("command"), request.get("containerId"), failure)
+            failure = CniError(Code.IO_FAILURE, f"{asked.command} failed: {error}")
+        log.warning("CNI %s of %r: %s", asked.command, asked.container_id, failure)
         return failure.to_json(version)
 
     async def _do(self, request: Request) -> dict[str, Any]:
