@@ -6,6 +6,7 @@ Directives inside a patch: ``$patch: replace|delete|merge`` in an object, ``$ret
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from .schema import ANY, Node
@@ -48,8 +49,9 @@ def _merge_object(node: Node, target: Object, patch: Object) -> Object:
         if key.startswith(_ORDER) and isinstance(order, list):
             field = key[len(_ORDER) :]
             if isinstance(result.get(field), list):
-                merge_key = node.child(field).merge_key
-                result[field] = _reorder(merge_key or "", result[field], order, target.get(field) or [])
+                key_of = _identity(node.child(field).merge_key or "")
+                had = [key_of(item) for item in target.get(field) or []]
+                result[field] = reorder(key_of, result[field], [key_of(item) for item in order], had)
     return result
 
 
@@ -86,25 +88,26 @@ def _merge_list(node: Node, key: str, target: list[Any], patch: list[Any]) -> li
     return result
 
 
-def _identity(key: str, item: Any) -> Any:
-    return item.get(key) if key and isinstance(item, dict) else item
+def _identity(key: str) -> Callable[[Any], Any]:
+    return lambda item: item.get(key) if key and isinstance(item, dict) else item
 
 
 def _index(order: list[Any], item: Any) -> int:
     return order.index(item) if item in order else -1
 
 
-def _reorder(key: str, items: list[Any], wanted: list[Any], before: list[Any]) -> list[Any]:
-    """Items in the ``wanted`` order; those that only the server has keep their place relative to it."""
-    order = [_identity(key, item) for item in wanted]
-    had = [_identity(key, item) for item in before]
-    named = [item for item in items if _identity(key, item) in order]
-    others = [item for item in items if _identity(key, item) not in order]
-    named.sort(key=lambda item: order.index(_identity(key, item)))
-    others.sort(key=lambda item: _index(had, _identity(key, item)))
+def reorder(key_of: Callable[[Any], Any], items: list[Any], wanted: list[Any], had: list[Any]) -> list[Any]:
+    """``items`` in the order ``wanted``; those not named there keep their place relative to it.
+
+    ``wanted`` and ``had`` (the order before) hold what ``key_of`` gives for an item.
+    """
+    named = [item for item in items if key_of(item) in wanted]
+    others = [item for item in items if key_of(item) not in wanted]
+    named.sort(key=lambda item: wanted.index(key_of(item)))
+    others.sort(key=lambda item: _index(had, key_of(item)))
     result: list[Any] = []
     while named and others:
-        left, right = _index(had, _identity(key, others[0])), _index(had, _identity(key, named[0]))
+        left, right = _index(had, key_of(others[0])), _index(had, key_of(named[0]))
         result.append(others.pop(0) if 0 <= left < right else named.pop(0))
     return result + others + named
 

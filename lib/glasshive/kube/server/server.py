@@ -25,10 +25,12 @@ from . import admission, delete, discovery, patch, read, rules, subresources, wr
 from .bootstrap import bootstrap
 from .call import Call, locate
 from .crd import Follower
+from .fieldset import leaves
 from .log import DELETED, Key
+from .managers import Managers, owned
 from .registry import Registry, Served
 from .respond import refusal
-from .schema import Node, missing
+from .schema import ANY, Node, missing
 from .service_ip import Allocator
 from .status import FieldError, Object, StatusError, internal, method_not_allowed, unauthorized
 from .store import Event, Record, Store, Table
@@ -73,7 +75,17 @@ class Api:
         return found or rules.errors(served.resource.group_resource, obj, old)
 
     def managed_update(self, call: Call, obj: Object, old: Object) -> None:
-        """Note who changed which fields."""
+        """Note who changed which fields, for objects that keep such a record (see ``managers``)."""
+        before, after = old["metadata"].get("managedFields"), obj["metadata"].get("managedFields")
+        if after == [{}] or not before:
+            obj["metadata"].pop("managedFields", None)
+            return
+        managers = Managers(obj["metadata"] if after else old["metadata"])
+        node = self.schema(call.served) or ANY
+        who = (call.manager, "Update", call.subresource)
+        managers.note_update(who, call.served.resource.api_version, self.stamp(), owned(leaves(node, old)),
+                             owned(leaves(node, obj)))
+        managers.write(obj["metadata"])
 
     async def put(self, served: Served, key: Key, obj: Object, old: Object | None) -> Record:
         """Store a new version; what admission took for it is given back when that fails."""

@@ -235,6 +235,11 @@ def create_object(api: Api, call: Call, obj: Object) -> Awaitable[Record]:
     metadata = obj["metadata"]
     metadata.pop("managedFields", None)
     key, obj = new_object(api, call, obj)
+    return store_new(api, call, key, obj)
+
+
+def store_new(api: Api, call: Call, key: Key, obj: Object) -> Awaitable[Record]:
+    """Queue a new object."""
     if call.dry_run:
         return ready(unstored(call.served, key, 0, obj))
     return api.put(call.served, key, obj, None)
