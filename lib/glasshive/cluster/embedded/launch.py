@@ -23,7 +23,14 @@ from glasshive.cluster.embedded import addresses, fabric, teardown
 from glasshive.cluster.embedded.config import ClusterConfig
 from glasshive.cluster.embedded.paths import ClusterPaths
 from glasshive.cluster.progress import Progress
-from glasshive.errors import ClusterError, DeadlineError, GlasshiveError, PermissionNeededError, UsageError
+from glasshive.errors import (
+    ClusterError,
+    DeadlineError,
+    GlasshiveError,
+    KernelError,
+    PermissionNeededError,
+    UsageError,
+)
 from glasshive.inventory import Inventory, Kind
 
 # Joins its cgroup before it becomes Python, and is nobody's child, so that it outlives notebooks and shells.
@@ -47,11 +54,20 @@ def up(config: ClusterConfig, follow: Callable[[Progress], None], timeout: float
             _follow(paths, progress_fd, follow, started, timeout)
         finally:
             os.close(progress_fd)
-    except BaseException:
+    except BaseException as error:
         teardown.remove(paths)
+        if isinstance(error, ClusterError | KernelError):
+            _blame_machine()
         raise
     finally:
         os.close(lock)
+
+
+def _blame_machine() -> None:
+    """Raise CapabilityError if the machine lacks what clusters need: that says more than the failure it led to."""
+    from glasshive.bpf import doctor, probe
+
+    probe.require(*doctor.needs_of("embedded cluster"), what="an embedded cluster")
 
 
 def require_root() -> None:

@@ -83,7 +83,8 @@ class Supervisor:
         except Exception as error:
             LOG.exception("supervisor ends")
             self._progress({"failed": str(error)})
-            self._stop_children()
+            if self.state.phase == state.STARTING:  # later, the children go on without: the next "up" takes over
+                self._stop_children()
             return 1
         self._stop_children()
         return 0
@@ -137,6 +138,14 @@ class Supervisor:
         self._inventory.add(Kind.PROCESS, child.state.ident)
         self._selector.register(child.reader, selectors.EVENT_READ, lambda: self._on_report(child))
 
+    def _restart(self, child: Child) -> None:
+        try:
+            self._fork(child)
+        except OSError as error:  # out of memory or processes: that may pass
+            child.restart_at = time.monotonic() + BACKOFF_SECONDS[-1]
+            self._event(f"{child.program.title} could not be restarted: {error}")
+        self._save()
+
     # --- events ---
 
     def _install_signals(self) -> None:
@@ -156,8 +165,7 @@ class Supervisor:
             key.data()
         for child in self._children.values():
             if child.restart_at is not None and child.restart_at <= time.monotonic() and not self._stopping:
-                self._fork(child)
-                self._save()
+                self._restart(child)
 
     def _on_signal(self) -> None:
         with contextlib.suppress(BlockingIOError):
