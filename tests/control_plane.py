@@ -60,6 +60,7 @@ class PaperKubelet:
         self.client = client
         self.queue: WorkQueue[Key] = WorkQueue("paper-kubelet", self._reconcile, workers=16)
         self.pods = Informer(client, POD, self._on_pod)
+        self.addresses = 0
 
     async def add_node(self, name: str, **more: object) -> None:
         body = node_object(name, **more)  # type: ignore[arg-type]
@@ -89,7 +90,12 @@ class PaperKubelet:
         if status.get("phase") == wanted and (was.get("status") == "True") == ready:
             return None
         conditions.append({"type": "Ready", "status": "True" if ready else "False", "lastTransitionTime": now_text()})
-        body = {"status": {"phase": wanted, "conditions": conditions, "startTime": now_text()}}
+        self.addresses += 1
+        address = f"10.1.{self.addresses >> 8 & 255}.{self.addresses & 255}"
+        body: Object = {"status": {"phase": wanted, "conditions": conditions, "startTime": now_text()}}
+        if not status.get("podIP"):
+            both = [{"ip": address}, {"ip": f"fd00:1::{self.addresses:x}"}]
+            body["status"] |= {"podIP": address, "podIPs": both}
         await self.client.patch(POD, key[1], body, key[0], subresource="status")
         return None
 

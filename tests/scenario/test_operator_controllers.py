@@ -16,12 +16,14 @@ from glasshive.api.resources import (
     CUSTOM_RESOURCE_DEFINITION,
     DAEMON_SET,
     DEPLOYMENT,
+    ENDPOINT_SLICE,
     EVENT,
     JOB,
     NAMESPACE,
     NODE,
     POD,
     REPLICA_SET,
+    SERVICE,
     SERVICE_ACCOUNT,
     Resource,
 )
@@ -555,6 +557,42 @@ def test_our_definitions_are_there(tmp_path: Path) -> None:
     async def body(c: Cluster) -> None:
         names = {d["metadata"]["name"] for d in (await c.client.list(CUSTOM_RESOURCE_DEFINITION)).items}
         assert {"ciliumidentities.cilium.io", "ciliumendpoints.cilium.io", "ciliumnodes.cilium.io"} <= names
+
+    play(tmp_path, body)
+
+
+# -- services
+
+
+def test_endpoint_slices_follow_the_pods(tmp_path: Path) -> None:
+    async def body(c: Cluster) -> None:
+        spec = {"selector": {"app": "web"}, "ports": [{"port": 80}], "ipFamilyPolicy": "RequireDualStack"}
+        await c.client.create(SERVICE, SERVICE.object("web", spec=spec))
+        await c.client.create(DEPLOYMENT, deployment(4))
+
+        def endpoints(wanted: int) -> Callable[[], Awaitable[bool]]:
+            async def check() -> bool:
+                found = (await c.client.list(ENDPOINT_SLICE, label_selector="kubernetes.io/service-name=web")).items
+                ready = [e for s in found for e in s.get("endpoints") or [] if e["conditions"]["ready"]]
+                return {s["addressType"] for s in found} == {"IPv4", "IPv6"} and len(ready) == wanted
+
+            return check
+
+        await eventually(endpoints(8))
+        await c.client.patch(DEPLOYMENT, "web", {"spec": {"replicas": 1}}, "default")
+        await eventually(endpoints(2))
+        for found in (await c.client.list(ENDPOINT_SLICE, label_selector="kubernetes.io/service-name=web")).items:
+            await c.client.delete(ENDPOINT_SLICE, found["metadata"]["name"], "default")
+        await eventually(endpoints(2))
+        await c.client.delete(SERVICE, "web", "default")
+
+        async def none() -> bool:
+            found = (
+                await c.client.list(ENDPOINT_SLICE, "default", label_selector="kubernetes.io/service-name=web")
+            ).items
+            return not found
+
+        await eventually(none)
 
     play(tmp_path, body)
 

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Any
 
-from glasshive.api.resources import POD, Resource
+from glasshive.api.resources import POD, SERVICE, Resource
 from glasshive.errors import ApiError
 from glasshive.kube.client import Client, PatchKind, Propagation
 from glasshive.kube.informer import Handler, Indexer, Informer
@@ -35,6 +35,12 @@ def _node(obj: Object) -> Iterable[str]:
     return [name] if name else ()
 
 
+def _first_selector(service: Object) -> Iterable[str]:
+    """One label of the selector is enough to find the few Services that may select a pod."""
+    selector = service["spec"].get("selector") or {}
+    return [f"{key_of(service)[0]}/{key}={selector[key]}" for key in sorted(selector)[:1]]
+
+
 INDEXERS: dict[str, Indexer] = {
     "owner": _owners,
     "controller": _controller,
@@ -47,7 +53,11 @@ class Collection:
     """All objects of one kind: reads come from the cache, writes go to the server and then into the cache."""
 
     def __init__(self, client: Client, resource: Resource) -> None:
-        indexers = INDEXERS | ({"node": _node} if resource == POD else {})
+        indexers = dict(INDEXERS)
+        if resource == POD:
+            indexers["node"] = _node
+        elif resource == SERVICE:
+            indexers["selector"] = _first_selector
         self.client = client
         self.resource = resource
         self.informer = Informer(client, resource, indexers=indexers)

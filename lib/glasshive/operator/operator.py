@@ -19,6 +19,7 @@ from glasshive.operator.controller import Context
 from glasshive.operator.daemon_set import DaemonSetController
 from glasshive.operator.definitions import apply_definitions
 from glasshive.operator.deployment import DeploymentController
+from glasshive.operator.endpoint_slice import EndpointSliceController
 from glasshive.operator.events import EventRecorder
 from glasshive.operator.garbage import GarbageCollector
 from glasshive.operator.job import JobController
@@ -58,6 +59,7 @@ class Operator:
             DaemonSetController(context),
             JobController(context),
             ServiceAccountController(context),
+            EndpointSliceController(context),
             NodeLifecycleController(context),
         ]
         kinds = Kinds(self.caches)
