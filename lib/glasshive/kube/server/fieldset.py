@@ -59,14 +59,13 @@ def _text(value: Any) -> str:
 def to_fields_v1(paths: Iterable[Path]) -> Object:
     """The nested form that ``managedFields`` holds."""
     root: Object = {}
-    for path in sorted(paths):
+    # The longest first: a path that has others below it needs a mark of its own.
+    for path in sorted(paths, key=lambda path: (-len(path), path)):
         place = root
-        for element in path[:-1]:
-            below = place.setdefault(element, {})
-            place = below
-        last = place.setdefault(path[-1], {})
-        if last or path[-1].startswith("k:"):
-            last["."] = {}
+        for element in path:
+            place = place.setdefault(element, {})
+        if place or path[-1].startswith("k:"):
+            place["."] = {}
     return root
 
 

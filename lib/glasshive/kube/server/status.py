@@ -97,6 +97,11 @@ def duplicate(field: str, value: Any) -> FieldError:
     return FieldError(field, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
 
 
+def not_found_field(field: str, value: Any) -> FieldError:
+    """The value names something that is not there."""
+    return FieldError(field, "FieldValueNotFound", f"Not found: {_shown(value)}")
+
+
 def too_long(field: str, limit: int, unit: str = "bytes") -> FieldError:
     """The value is longer than ``limit``."""
     return FieldError(field, "FieldValueTooLong", f"Too long: may not be more than {limit} {unit}")
