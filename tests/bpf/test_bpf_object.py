@@ -103,6 +103,11 @@ def test_pin_of_another_size_is_refused(spec: bpf.ObjectSpec, pins: Path) -> Non
         spec.load(pins)
 
 
+def test_pin_outside_of_bpffs_says_so(spec: bpf.ObjectSpec, tmp_path: Path) -> None:
+    with spec.load(only=["shrink"]) as obj, pytest.raises(BpfError, match="not in a BPF file system"):
+        obj.programs["shrink"].pin(tmp_path / "shrink")
+
+
 def test_program_facts(spec: bpf.ObjectSpec) -> None:
     with spec.load() as obj:
         program = obj.programs["mark_packet"]

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import select
+import threading
 from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 import bpf_objects
 from glasshive import bpf
@@ -59,6 +62,14 @@ def test_borrowed_records_lie_in_the_ring(obj: bpf.LoadedObject, ring: RingBuffe
             seen += records["number"].tolist()
             assert not records.flags.owndata
     assert seen == [i for i in range(100) if i % 10 != 9]
+
+
+def test_borrowing_steps_over_other_sizes(obj: bpf.LoadedObject, ring: RingBuffer) -> None:
+    obj.programs["odd_size"].test_run(PACKET)
+    fill(obj, 3)
+    with ring.borrow() as records:
+        assert len(records) == 3
+    assert ring.foreign == 1
 
 
 def test_records_stay_when_their_reader_fails(obj: bpf.LoadedObject, ring: RingBuffer) -> None:
@@ -146,3 +157,62 @@ def test_records_are_split_by_type() -> None:
     assert found[1]["value"].tolist() == [10, 11]
     assert found[2]["first"].tolist() == [20]
     assert split(records[:0], "type", {}) == {}
+
+
+steps = st.lists(
+    st.one_of(
+        st.tuples(st.just("fill"), st.integers(1, 4000)),
+        st.tuples(st.just("odd"), st.just(0)),
+        st.tuples(st.sampled_from(["take", "raw", "borrow"]), st.sampled_from([None, 1, 7, 500])),
+    ),
+    max_size=30,
+)
+
+
+@given(steps, st.sampled_from([0, 1, 2, 10]))
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_any_mix_of_readers_sees_each_record_once(
+    obj: bpf.LoadedObject, ring: RingBuffer, mix: list[tuple[str, int | None]], discard_every: int
+) -> None:
+    ring.take()
+    seen: list[int] = []
+    first, lost = (int(obj.maps[".bss"].get(0)[name]) for name in ("made", "lost"))
+    for step, count in [*mix, ("take", None)]:
+        if step == "fill":
+            fill(obj, count or 0, discard_every)
+        elif step == "odd":
+            obj.programs["odd_size"].test_run(PACKET)
+        elif step == "take":
+            seen += ring.take(count)["number"].tolist()
+        elif step == "borrow":
+            with ring.borrow(count) as records:
+                seen += records["number"].tolist()
+        else:
+            seen += [int.from_bytes(raw[:8], "little") for raw in ring.take_raw(count) if len(raw) == 88]
+    last = int(obj.maps[".bss"].get(0)["made"])
+    assert seen == [i for i in range(first, last) if not discard_every or i % discard_every != discard_every - 1]
+    assert ring.pending_bytes == 0
+    assert ring.lost >= lost
+
+
+def test_reading_while_a_program_writes(obj: bpf.LoadedObject, ring: RingBuffer) -> None:
+    obj.maps[".data"].update(0, {"batch": 1000, "discard_every": 7})
+    done = threading.Event()
+
+    def write() -> None:
+        for _ in range(30):
+            obj.programs["fill"].test_run(PACKET, repeat=10)
+        done.set()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    batches = []
+    while not done.is_set() or ring.pending_bytes:
+        batches.append(ring.take())
+    writer.join()
+    numbers = np.concatenate([batch["number"] for batch in batches])
+    made = int(obj.maps[".bss"].get(0)["made"])
+    assert made + ring.lost == 300_000
+    assert (np.diff(numbers) > 0).all()
+    assert len(numbers) == made - made // 7
+    assert all((batch["tail"] == batch["number"]).all() for batch in batches)

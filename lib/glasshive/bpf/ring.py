@@ -87,7 +87,7 @@ class RingBuffer:
         Lends a run without thrown-away records; when the block fails, the records stay in the ring.
         """
         kind = self._kind()
-        start, count = self._uniform(limit)
+        start, count = self._next_run(limit)
         view = self._view(start, count, kind)
         heads = self._heads(start, count)
         thrown = np.flatnonzero(heads & np.uint32(_DISCARD))
@@ -131,11 +131,9 @@ class RingBuffer:
 
     def _run(self, limit: int | None) -> Records | None:
         """Copy out the next run of records of the expected size; None when nothing finished is left."""
-        start, count = self._uniform(limit)
-        while not count:
-            if not self._skip_foreign(start):
-                return None
-            start, count = self._uniform(limit)
+        start, count = self._next_run(limit)
+        if not count:
+            return None
         thrown = self._heads(start, count) & np.uint32(_DISCARD) != 0
         # One large copy with the headers is ten times as fast as one small copy per record.
         at, room = start % self._bytes, count * self._stride
@@ -143,6 +141,13 @@ class RingBuffer:
         records: Records = np.ndarray((count,), self._kind(), flat.data, offset=_HEADER, strides=(self._stride,))
         self._advance(start + room)
         return records[~thrown] if thrown.any() else records
+
+    def _next_run(self, limit: int | None) -> tuple[int, int]:
+        """Like ``_uniform``, after stepping over records of other sizes."""
+        start, count = self._uniform(limit)
+        while not count and self._skip_foreign(start):
+            start, count = self._uniform(limit)
+        return start, count
 
     def _uniform(self, limit: int | None) -> tuple[int, int]:
         """(position, how many finished records of the expected size follow it)."""

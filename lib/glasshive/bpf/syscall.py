@@ -93,7 +93,13 @@ def info_by_fd(fd: int, size: int, fill: bytes = b"") -> bytes:
 def pin(fd: int, path: str | os.PathLike[str]) -> None:
     """Give a program, map or link a name in bpffs, so that it outlives this process."""
     name = os.fsencode(path) + b"\0"
-    bpf(Cmd.OBJ_PIN, struct.pack("=QII", address_of(name), fd, 0), f"pin at {os.fspath(path)}")
+    result = raw(Cmd.OBJ_PIN, struct.pack("=QII", address_of(name), fd, 0))
+    if result == -errno_names.EPERM and has_capabilities(CAP_BPF):
+        raise BpfError(
+            f"could not pin at {os.fspath(path)}: not in a BPF file system", hint="bpf.mount_bpffs() mounts one"
+        )
+    if result < 0:
+        raise failure(f"pin at {os.fspath(path)}", -result)
 
 
 def open_pin(path: str | os.PathLike[str]) -> int:
