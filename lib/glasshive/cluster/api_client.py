@@ -21,7 +21,7 @@ from glasshive.kube.endpoint import ApiEndpoint
 Object = dict[str, Any]
 
 FIELD_MANAGER = "glasshive"
-_TIMEOUT_SECONDS = 30.0
+TIMEOUT_SECONDS = 30.0
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -35,7 +35,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def connect(endpoint: ApiEndpoint, timeout: float = _TIMEOUT_SECONDS) -> http.client.HTTPConnection:
+def connect(endpoint: ApiEndpoint, timeout: float = TIMEOUT_SECONDS) -> http.client.HTTPConnection:
     """Return a connection to the endpoint, not opened yet. ``timeout`` is in seconds, for each read."""
     if endpoint.socket:
         return _UnixConnection(endpoint.socket, timeout)
@@ -61,9 +61,11 @@ class ApiClient:
         query: Mapping[str, str] | None = None,
         body: object = None,
         content_type: str = "application/json",
+        timeout: float = TIMEOUT_SECONDS,
     ) -> Any:
-        """One exchange. Returns decoded JSON, or text for other content types."""
-        with _Exchange(self.endpoint, method, path, query, body=body, content_type=content_type) as response:
+        """One exchange. Returns decoded JSON, or text for other content types. ``timeout``: seconds for each read."""
+        exchange = _Exchange(self.endpoint, method, path, query, body=body, content_type=content_type, timeout=timeout)
+        with exchange as response:
             data = response.read()
             if "json" in response.headers.get("Content-Type", ""):
                 return json.loads(data)
@@ -154,7 +156,7 @@ class _Exchange:
         *,
         body: object = None,
         content_type: str = "",
-        timeout: float = _TIMEOUT_SECONDS,
+        timeout: float = TIMEOUT_SECONDS,
     ) -> None:
         self._endpoint = endpoint
         self._connection = connect(endpoint, timeout)

@@ -32,7 +32,7 @@ class Backend(Protocol):
     def kubeconfig(self) -> str:
         """Return the path of a kubeconfig file for kubectl."""
 
-    def node_request(self, node: str, method: str, path: str, body: Any = None) -> Any:
+    def node_request(self, node: str, method: str, path: str, body: Any = None, *, timeout: float = 30.0) -> Any:
         """Ask a node's agent over HTTP; the decoded JSON answer. Raises NotFoundError, ClusterError."""
 
     def node_exec(self, node: str, argv: Sequence[str], *, stdin: str, timeout: float) -> Completed:

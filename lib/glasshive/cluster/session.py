@@ -214,14 +214,13 @@ class Cluster:
         if not node:
             raise NotFoundError(f"pod {pod} has no node yet: {waiting.last_word(found)}")
         body = {
-            "namespace": namespace,
-            "pod": pod,
+            "uid": found["metadata"]["uid"],
             "container": container or found["spec"]["containers"][0]["name"],
             "argv": ["/bin/sh", "-c", argv] if isinstance(argv, str) else list(argv),
             "stdin": stdin,
             "timeout": timeout,
         }
-        answer = self.backend.node_request(node, "POST", "/v1/exec", body)
+        answer = self.backend.node_request(node, "POST", "/v1/exec", body, timeout=timeout + 5)
         return Completed(answer["returncode"], answer["stdout"], answer["stderr"])
 
     def node_exec(self, node: str, argv: str | Sequence[str], *, stdin: str = "", timeout: float = 30.0) -> Completed:

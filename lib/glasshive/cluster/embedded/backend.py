@@ -90,11 +90,12 @@ class EmbeddedBackend:
         self._stored()
         return str(self.paths.kubeconfig)
 
-    def node_request(self, node: str, method: str, path: str, body: Any = None) -> Any:
+    def node_request(self, node: str, method: str, path: str, body: Any = None, *, timeout: float = 30.0) -> Any:
         """Ask the node's process through its unix socket."""
         self._known_node(node)
         try:
-            return ApiClient(from_socket(self.paths.node_socket(node))).request(method, path, body=body)
+            client = ApiClient(from_socket(self.paths.node_socket(node)))
+            return client.request(method, path, body=body, timeout=timeout)
         except ApiError as error:
             if error.code == 503:
                 raise ClusterError(f"{node} does not answer", hint=f"see {self.paths.log(node)}") from None
