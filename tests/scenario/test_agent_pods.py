@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+
 from agent_cluster import AgentCluster, agent_cluster
 from control_plane import eventually
-
 from glasshive.api.resources import NODE, POD
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
@@ -155,7 +155,7 @@ def test_broken_requests_are_refused_in_words() -> None:
             for body, code, words in (
                 ({"command": "JUMP"}, 4, "CNI_COMMAND is 'JUMP'"),
                 ({"command": "ADD", "containerId": "x"}, 4, "needs CNI_NETNS, CNI_IFNAME"),
-                ({"command": "ADD", "containerId": "x", "netns": "/run/netns/none", "ifname": "eth0"}, 4, "K8S_POD_NAME"),
+                ({"command": "ADD", "containerId": "x", "netns": "/none", "ifname": "eth0"}, 4, "K8S_POD_NAME"),
                 (
                     {
                         "command": "ADD", "containerId": "x", "netns": "/run/netns/none", "ifname": "eth0",
