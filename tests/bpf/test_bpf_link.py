@@ -18,7 +18,7 @@ from glasshive.bpf.clsact import TcFilter
 from glasshive.errors import BpfError, CapabilityError, NotFoundError, UsageError
 
 pytestmark = pytest.mark.root
-TC, OTHER_TC, XDP_RUN, CONNECT, TRACEPOINT, RAW_TRACEPOINT, USER_FUNCTION, KERNEL_FUNCTION = range(8)
+TC, OTHER_TC, XDP_RUN, CONNECT, TRACEPOINT, RAW_TRACEPOINT, USER_FUNCTION, KERNEL_FUNCTION, LOOKUP = range(9)
 LO = 1
 
 
@@ -160,25 +160,53 @@ def test_xdp(obj: bpf.LoadedObject) -> None:
     bpf_objects.in_private_netns(work)
 
 
-def test_cgroup(obj: bpf.LoadedObject) -> None:
+def test_network_namespace(obj: bpf.LoadedObject) -> None:
+    def work() -> None:
+        fd = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        with link.netns(obj.programs["on_lookup"], fd) as made:
+            os.close(fd)
+            ping()
+            assert next(row for row in inspect.links() if row.id == made.id).attach_type == "sk_lookup"
+        assert runs(obj, LOOKUP) > 0
+
+    bpf_objects.in_private_netns(work)
+
+
+@pytest.fixture
+def group() -> Iterator[Path]:
+    """A cgroup (v2) of our own."""
     mount = next(
         fields.split()[4]
         for fields, _, rest in (line.partition(" - ") for line in Path("/proc/self/mountinfo").read_text().splitlines())
         if rest.split()[0] == "cgroup2"
     )
-    group = Path(mount) / f"glasshive-test-link-{os.getpid()}"
-    group.mkdir()
+    made = Path(mount) / f"glasshive-test-link-{os.getpid()}"
+    made.mkdir()
+    yield made
+    made.rmdir()
+
+
+def test_cgroup(obj: bpf.LoadedObject, group: Path) -> None:
     script = "import socket; s = socket.socket(2, 2); s.connect(('127.0.0.1', 9))"
-    try:
-        with link.cgroup(obj.programs["on_connect"], group) as made:
-            assert next(row for row in inspect.links() if row.id == made.id).attach_type == "cgroup_inet4_connect"
-            joined = f'echo $$ > {group}/cgroup.procs; exec python3 -c "{script}"'
-            subprocess.run(["sh", "-c", joined], check=True)
-            assert runs(obj, CONNECT) == 1
-            subprocess.run(["python3", "-c", script], check=True)  # outside the cgroup
-            assert runs(obj, CONNECT) == 1
-    finally:
-        group.rmdir()
+    with link.cgroup(obj.programs["on_connect"], group) as made:
+        row = next(row for row in inspect.links() if row.id == made.id)
+        assert (row.attach_type, row.cgroup_id) == ("cgroup_inet4_connect", group.stat().st_ino)
+        joined = f'echo $$ > {group}/cgroup.procs; exec python3 -c "{script}"'
+        subprocess.run(["sh", "-c", joined], check=True)
+        assert runs(obj, CONNECT) == 1
+        subprocess.run(["python3", "-c", script], check=True)  # outside the cgroup
+        assert runs(obj, CONNECT) == 1
+
+
+def test_every_hook_of_a_cgroup(group: Path) -> None:
+    with bpf.ObjectSpec.open(bpf_objects.compiled("cgroup_hooks")).load() as hooks:
+        links = {name: link.cgroup(program, group) for name, program in hooks.programs.items()}
+        kinds = {links[name].id: hooks.programs[name].attach_type for name in links}
+        listed = {row.id: row.attach_type for row in inspect.links() if row.id in kinds}
+        for made in links.values():
+            made.close()
+    assert listed == {number: kind.name.lower() for number, kind in kinds.items() if kind is not None}
+    assert len(listed) == 23
 
 
 def test_cgroup_needs_an_attach_type(obj: bpf.LoadedObject) -> None:

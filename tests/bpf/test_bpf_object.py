@@ -103,6 +103,16 @@ def test_pin_of_another_size_is_refused(spec: bpf.ObjectSpec, pins: Path) -> Non
         spec.load(pins)
 
 
+def test_program_is_opened_by_its_pin(spec: bpf.ObjectSpec, pins: Path) -> None:
+    with spec.load(only=["drop_packet"]) as obj:
+        obj.programs["drop_packet"].pin(pins / "drop")
+        number = obj.programs["drop_packet"].id
+    with bpf.Program.open(pins / "drop") as opened:
+        assert (opened.id, opened.name) == (number, "drop_packet")
+        assert opened.test_run(PACKET).retval == 2
+    assert inspect.pins(pins) == [(pins / "drop", "program", number)]
+
+
 def test_pin_outside_of_bpffs_says_so(spec: bpf.ObjectSpec, tmp_path: Path) -> None:
     with spec.load(only=["shrink"]) as obj, pytest.raises(BpfError, match="not in a BPF file system"):
         obj.programs["shrink"].pin(tmp_path / "shrink")

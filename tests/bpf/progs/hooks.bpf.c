@@ -6,9 +6,9 @@
 #include <bpf/bpf_tracing.h>
 
 const volatile __u32 only_pid = 0;
-__u64 runs[8];
+__u64 runs[9];
 
-enum which { TC, OTHER_TC, XDP_RUN, CONNECT, TRACEPOINT, RAW_TRACEPOINT, USER_FUNCTION, KERNEL_FUNCTION };
+enum which { TC, OTHER_TC, XDP_RUN, CONNECT, TRACEPOINT, RAW_TRACEPOINT, USER_FUNCTION, KERNEL_FUNCTION, LOOKUP };
 
 static int count(enum which which)
 {
@@ -38,6 +38,13 @@ int on_frame(struct xdp_md *ctx)
 {
 	count(XDP_RUN);
 	return XDP_PASS;
+}
+
+SEC("sk_lookup")
+int on_lookup(struct bpf_sk_lookup *ctx)
+{
+	count(LOOKUP);
+	return SK_PASS;
 }
 
 SEC("cgroup/connect4")
