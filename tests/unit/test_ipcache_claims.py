@@ -14,7 +14,9 @@ from glasshive.model.labels import Labels
 from glasshive.model.node import NodeFacts
 from glasshive.model.pod import PodFacts
 
-WORDS = Vocabulary(host=1, remote_node=6, world=2, world_ipv4=9, world_ipv6=10, init=5, in_cluster=1, tunnel=2, onlink=4)
+WORDS = Vocabulary(
+    host=1, remote_node=6, world=2, world_ipv4=9, world_ipv6=10, init=5, in_cluster=1, tunnel=2, onlink=4
+)
 ONE, TWO = Prefix.parse("10.0.0.1"), Prefix.parse("10.0.0.2")
 
 
@@ -28,9 +30,7 @@ def node(number: int) -> NodeFacts:
 
 def pod(name: str, where: int, *addresses: str, **facts: bool) -> PodFacts:
     labels = Labels.of([f"k8s:app={name}"])
-    return PodFacts(
-        PodRef("default", name, "u-" + name), f"node{where}", tuple(map(parse, addresses)), labels, **facts
-    )
+    return PodFacts(PodRef("default", name, "u-" + name), f"node{where}", tuple(map(parse, addresses)), labels, **facts)
 
 
 def test_the_better_rank_speaks_and_the_next_one_returns_when_it_lets_go() -> None:

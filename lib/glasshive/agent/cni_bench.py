@@ -61,9 +61,7 @@ def measure(
     return asyncio.run(_measure(config, node, live, adds, own or (lambda _: None)))
 
 
-async def _measure(
-    config: AgentConfig, node: NodeFacts, live: int, adds: int, own: Callable[[str], None]
-) -> PodRates:
+async def _measure(config: AgentConfig, node: NodeFacts, live: int, adds: int, own: Callable[[str], None]) -> PodRates:
     datapath = Datapath(config, node)
     datapath.start()
 

@@ -66,9 +66,7 @@ class Connections:
         dead = ct.expired(keys, values, now_ns, self.timeouts)
         expired = self._delete(self.conntrack, keys, dead)
         live = np.sort(ct.hashes(keys[~dead]))
-        lost = nat.orphans(
-            nat_keys, nat_values, live, now_ns, direction_in=self.nat_in, host_flag=self.nat_host
-        )
+        lost = nat.orphans(nat_keys, nat_values, live, now_ns, direction_in=self.nat_in, host_flag=self.nat_host)
         orphans = self._delete(self.nat, nat_keys, lost)
         took = round((time.perf_counter() - began) * 1000, 2)
         return Round(len(keys), expired, len(nat_keys), orphans, took)

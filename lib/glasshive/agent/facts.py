@@ -28,9 +28,7 @@ def node_facts(obj: Mapping[str, Any]) -> NodeFacts:
     addresses: list[Address] = []
     prefixes: list[Prefix] = []
     try:
-        addresses += [
-            parse(one["address"]) for one in status.get("addresses") or () if one.get("type") == "InternalIP"
-        ]
+        addresses += [parse(one["address"]) for one in status.get("addresses") or () if one.get("type") == "InternalIP"]
         prefixes += [Prefix.parse(one) for one in cidrs]
     except UsageError as error:
         log.warning("node %s: %s", name, error)

@@ -7,6 +7,7 @@ An agent that comes back finds all of them, so connections and counters go on.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -16,7 +17,9 @@ from typing import Any
 
 from glasshive import bpf
 from glasshive.bpf import Map, Program
-from glasshive.errors import NotFoundError
+from glasshive.errors import MapIncompatibleError, NotFoundError
+
+log = logging.getLogger(__name__)
 
 OBJECTS = ("host", "pod", "overlay")
 """In order of loading. The first one's BTF names all enums of the ABI (``bpf/lib/abi.h``)."""
@@ -50,10 +53,28 @@ def load(
 ) -> Objects:
     """Load the datapath of a node. ``pins`` is the node's bpffs directory. BpfError, VerifierError, NotFoundError."""
     bpf.mount_bpffs()
-    found = Objects()
     maps, programs = pins / "maps", pins / "progs"
     for path in (maps, programs):
         path.mkdir(parents=True, exist_ok=True)
+    try:
+        return _load(directory, maps, programs, node_config, tunnel, map_entries)
+    except MapIncompatibleError as error:
+        # An upgrade that changed a map's layout. Old programs go on with the old maps until their links are updated.
+        log.warning("starting with empty maps, connections are not remembered: %s", error)
+        for path in maps.iterdir():
+            path.unlink()
+    return _load(directory, maps, programs, node_config, tunnel, map_entries)
+
+
+def _load(  # noqa: PLR0917 - what ``load`` was given
+    directory: Path,
+    maps: Path,
+    programs: Path,
+    node_config: NodeConfig,
+    tunnel: bool,
+    map_entries: Mapping[str, int],
+) -> Objects:
+    found = Objects()
     taken_over: set[str] = set()
     told: dict[str, Any] = {}
     for name in OBJECTS:

@@ -26,9 +26,7 @@ class DropNames:
     """Names of the C enums ``gh_drop_reason`` and ``gh_direction``, as people read them: ``no-endpoint``."""
 
     def __init__(self, reasons: type[IntEnum], directions: type[IntEnum]) -> None:
-        self._reasons = {
-            int(one): one.name.removeprefix(_REASON_PREFIX).lower().replace("_", "-") for one in reasons
-        }
+        self._reasons = {int(one): one.name.removeprefix(_REASON_PREFIX).lower().replace("_", "-") for one in reasons}
         self._directions = {int(one): _DIRECTION_NAMES.get(one.name, "unknown") for one in directions}
 
     def reason(self, number: int) -> str:

@@ -2,7 +2,8 @@
 
 ``gh_host`` is the node's door to pods: a device without a wire that carries the router addresses and is what pod
 prefixes are routed to. Packets that the node's stack sends to pods leave through it, where the program at its egress
-hands them on; the device drops what nobody takes. That is what a dummy does, or, on kernels without dummies, an ifb. ``gh_vxlan`` is a VXLAN device whose remote end and VNI come with each packet.
+hands them on; the device drops what nobody takes. That is what a dummy does, or, on kernels without dummies, an ifb.
+``gh_vxlan`` is a VXLAN device whose remote end and VNI come with each packet.
 Both have fixed interface indices, so nothing needs to be looked up.
 """
 
@@ -65,7 +66,9 @@ def _create_door(mtu: int) -> None:
             info = netlink.attr(_IFLA_LINKINFO | netlink.NLA_F_NESTED, netlink.attr(_IFLA_INFO_KIND, kind.encode()))
             parts = netlink.attr_text(_IFLA_IFNAME, HOST_NAME) + netlink.attr_u32(_IFLA_MTU, mtu) + info
             try:
-                wire.one(netlink.RTM_NEWLINK, netlink.CREATE, f"create {HOST_NAME}", netlink.ifinfo(HOST_IFINDEX), parts)
+                wire.one(
+                    netlink.RTM_NEWLINK, netlink.CREATE, f"create {HOST_NAME}", netlink.ifinfo(HOST_IFINDEX), parts
+                )
             except NetlinkError as error:
                 if error.errno != errno.EOPNOTSUPP:
                     raise
