@@ -3,11 +3,11 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 
-#define PERMIT(name, context, section)                                                                                 \
-	SEC(section)                                                                                                   \
-	int name(struct context *ctx)                                                                                  \
-	{                                                                                                              \
-		return 1;                                                                                              \
+#define PERMIT(name, context, section) \
+	SEC(section)                   \
+	int name(struct context *ctx)  \
+	{                              \
+		return 1;              \
 	}
 
 PERMIT(skb_ingress, __sk_buff, "cgroup_skb/ingress")

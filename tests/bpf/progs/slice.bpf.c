@@ -41,7 +41,7 @@ struct prefix {
 
 const volatile struct config config;
 const volatile __u32 verdict = 0;
-const volatile __u32 weights[4] = {1, 2, 3, 4};
+const volatile __u32 weights[4] = { 1, 2, 3, 4 };
 __u64 runs;
 
 struct {
