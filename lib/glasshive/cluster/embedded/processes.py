@@ -10,7 +10,7 @@ import os
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from glasshive.cluster.embedded import addresses
+from glasshive.cluster.embedded import addresses, lean
 from glasshive.cluster.embedded.children import Program, Report
 from glasshive.cluster.embedded.config import ClusterConfig
 from glasshive.cluster.embedded.paths import ClusterPaths
@@ -34,7 +34,8 @@ def launch_all(supervisor: Supervisor) -> None:
     for node in nodes:
         supervisor.launch(_zygote(supervisor.paths, node, zygote))
     supervisor.launch(_world(supervisor.paths))
-    from glasshive.cluster.embedded import node_process
+    with lean.imports():
+        from glasshive.cluster.embedded import node_process
 
     for number, node in enumerate(nodes, 1):
         supervisor.launch(_node(supervisor, number, node, node_process))
@@ -89,7 +90,8 @@ def _control_plane(supervisor: Supervisor) -> Program:
 
     def run(report: Report) -> None:
         certificates = _fork_certificates(config, paths)
-        from glasshive.cluster.embedded import control_plane
+        with lean.imports():
+            from glasshive.cluster.embedded import control_plane
 
         _wait_certificates(certificates)
         # A successor listens where its predecessor did, so that kubeconfig files stay right.
