@@ -222,6 +222,31 @@ def test_pods_that_came_before_their_nodes_wait_and_full_nodes_refuse(tmp_path: 
     play(tmp_path, body, 0)
 
 
+def test_pods_find_and_avoid_each_other(tmp_path: Path) -> None:
+    """Client near to its server, two servers apart: what connectivity checks are made of."""
+
+    async def body(c: Cluster) -> None:
+        def wish(kind: str, app: str) -> Object:
+            required = [{"labelSelector": {"matchLabels": {"app": app}}, "topologyKey": "kubernetes.io/hostname"}]
+            return {kind: {"requiredDuringSchedulingIgnoredDuringExecution": required}}
+
+        async def put(name: str, affinity: Object) -> None:
+            made = a_pod(name, affinity=affinity)
+            made["metadata"]["labels"] = {"app": name.partition("-")[0]}
+            await c.client.create(POD, made)
+
+        await put("client", wish("podAffinity", "server"))  # has to wait for a server
+        await asyncio.gather(*(put(f"server-{i}", wish("podAntiAffinity", "server")) for i in range(4)))
+        await eventually(count(c, 4, field_selector="status.phase=Running"))
+        where = {p["metadata"]["name"]: p["spec"].get("nodeName") for p in await pods(c)}
+        servers = [node for name, node in where.items() if name.startswith("server") and node]
+        assert sorted(servers) == ["node1", "node2", "node3"]
+        assert where["client"] in servers
+        await eventually(reported(c, "FailedScheduling", "pod anti-affinity keeps away"))
+
+    play(tmp_path, body)
+
+
 # -- Deployment and ReplicaSet
 
 

@@ -17,6 +17,7 @@ from glasshive.operator import daemon_set, job
 from glasshive.operator.children import claims, slow_start
 from glasshive.operator.conditions import with_condition
 from glasshive.operator.events import Note, event_of
+from glasshive.operator.expiry import expired
 from glasshive.operator.job import Ledger
 from glasshive.operator.ownership import blocking, judge
 from glasshive.operator.pods import removal_order, seconds_until_available
@@ -301,3 +302,19 @@ def test_event_about_a_node_lives_in_default() -> None:
     assert event["metadata"]["namespace"] == "default"
     assert event["involvedObject"]["name"] == "n1"
     assert event["count"] == 1
+
+
+def test_events_expire_by_the_time_they_were_last_seen() -> None:
+    from datetime import UTC, datetime
+
+    def event(name: str, **fields: Any) -> Object:
+        return {"metadata": {"name": name, "creationTimestamp": "2026-01-01T00:00:00Z"}, **fields}
+
+    events = [
+        event("old"),
+        event("old-too", lastTimestamp="2026-01-01T01:30:00Z"),
+        event("repeated", lastTimestamp="2026-01-01T02:30:00Z"),
+        event("series", eventTime="2026-01-01T00:00:00Z", series={"lastObservedTime": "2026-01-01T02:45:00.5Z"}),
+    ]
+    found = expired(events, datetime(2026, 1, 1, 3, tzinfo=UTC))
+    assert [e["metadata"]["name"] for e in found] == ["old", "old-too"]

@@ -10,6 +10,7 @@ from control_plane import node_object
 from glasshive.kube.objects import Object
 from glasshive.operator import fit
 from glasshive.operator.placements import NodeLoad, Placements, demand_of
+from glasshive.operator.pod_affinity import Neighbour, rule
 from glasshive.operator.quantity import milli
 
 
@@ -180,3 +181,48 @@ def test_books_equal_a_recount(steps: list[tuple[int, str, int]]) -> None:
 )  # fmt: skip
 def test_quantities(text: str | int | None, value: int) -> None:
     assert milli(text) == value
+
+
+# -- pod affinity
+
+
+def term(key: str = "kubernetes.io/hostname", **labels: str) -> Object:
+    return {"labelSelector": {"matchLabels": labels}, "topologyKey": key}
+
+
+def wants(name: str, labels: dict[str, str], *, near: Object | None = None, away: Object | None = None) -> Object:
+    required: Object = {}
+    for kind, wish in (("podAffinity", near), ("podAntiAffinity", away)):
+        if wish is not None:
+            required[kind] = {"requiredDuringSchedulingIgnoredDuringExecution": [wish]}
+    made = pod(name, affinity=required)
+    made["metadata"]["labels"] = labels
+    return made
+
+
+ZONE = "topology.kubernetes.io/zone"
+NODES = {f"n{i}": node_object(f"n{i}", labels={ZONE: "east" if i < 2 else "west"}) for i in range(3)}
+ECHO = Neighbour(wants("echo", {"app": "echo"}), "n1")
+
+
+@pytest.mark.parametrize(
+    ("subject", "neighbours", "suits"),
+    [
+        (wants("p", {}), [ECHO], "n0 n1 n2"),
+        (wants("p", {}, near=term(app="echo")), [ECHO], "n1"),
+        (wants("p", {}, near=term(ZONE, app="echo")), [ECHO], "n0 n1"),
+        (wants("p", {}, near=term(app="nobody")), [ECHO], ""),
+        (wants("p", {"app": "first"}, near=term(app="first")), [ECHO], "n0 n1 n2"),
+        (wants("p", {}, near=term("no-such-label", app="echo")), [ECHO], ""),
+        (wants("p", {}, away=term(app="echo")), [ECHO], "n0 n2"),
+        (wants("p", {}, away=term(ZONE, app="echo")), [ECHO], "n2"),
+        (wants("p", {}, away=term(app="echo") | {"namespaces": ["elsewhere"]}), [ECHO], "n0 n1 n2"),
+        (wants("p", {}, away=term(app="echo") | {"namespaceSelector": {}}), [ECHO], "n0 n2"),
+        (wants("p", {"app": "x"}), [Neighbour(wants("shy", {}, away=term(app="x")), "n2")], "n0 n1"),
+        (wants("p", {"app": "y"}), [Neighbour(wants("shy", {}, away=term(app="x")), "n2")], "n0 n1 n2"),
+        (wants("p", {}, near=term(app="echo"), away=term(app="echo")), [ECHO], ""),
+    ],
+)
+def test_pod_affinity(subject: Object, neighbours: list[Neighbour], suits: str) -> None:
+    refusal = rule(subject, neighbours, NODES)
+    assert [name for name, node in NODES.items() if not refusal(node)] == suits.split()

@@ -87,8 +87,8 @@ class Informer:
         """Whether the first list has been taken in completely."""
         return self._synced.is_set()
 
-    async def wait_synced(self, timeout: float = 30.0) -> None:  # noqa: ASYNC109 - the error must say what was seen
-        """Wait until the first list has been taken in; raises DeadlineError with the last failure."""
+    async def wait_synced(self, timeout: float | None = 30.0) -> None:  # noqa: ASYNC109 - the error must say what was seen
+        """Wait until the first list has been taken in, for ever with None; DeadlineError tells the last failure."""
         try:
             await asyncio.wait_for(self._synced.wait(), timeout)
         except TimeoutError:
@@ -116,7 +116,10 @@ class Informer:
         return list(self._indexes[index].get(value, {}).values())
 
     def observe(self, obj: Object) -> None:
-        """Take in the server's answer to an own write at once, ahead of the watch (which then repeats it silently)."""
+        """Take in the server's answer to an own write at once, ahead of the watch (which then repeats it silently).
+
+        Selectors are not applied: meant for informers without.
+        """
         self._take(obj)
 
     def forget(self, obj: Object) -> None:

@@ -48,7 +48,7 @@ class Controller(ABC):
 
     async def start(self) -> None:
         """Wait for the needed caches, then start to work."""
-        await asyncio.gather(*(collection.informer.wait_synced(timeout=86400) for collection in self.needs))
+        await asyncio.gather(*(collection.informer.wait_synced(timeout=None) for collection in self.needs))
         self.prepare()
         self.queue.start()
 

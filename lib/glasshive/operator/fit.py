@@ -6,9 +6,9 @@ FailedScheduling event.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
-from glasshive.kube.objects import Object, labels_of
+from glasshive.kube.objects import Object, is_terminating, labels_of
 from glasshive.operator.placements import Demand, NodeLoad
 from glasshive.operator.pods import condition
 from glasshive.operator.quantity import milli
@@ -43,6 +43,8 @@ def selection_refusal(pod: Object, node: Object) -> str:
 def readiness_refusal(pod: Object, node: Object) -> str:
     """Return why the node takes no pods at present: cordoned, or not ready."""
     spec = node.get("spec") or {}
+    if is_terminating(node):
+        return "being deleted"
     if spec.get("unschedulable") and not tolerates(pod, {"key": UNSCHEDULABLE, "effect": "NoSchedule"}):
         return "cordoned (spec.unschedulable)"
     ready = condition(node, "Ready")
@@ -71,8 +73,13 @@ def room_refusal(demand: Demand, node: Object, load: NodeLoad) -> str:
     return ""
 
 
-def choose(pod: Object, demand: Demand, nodes: Iterable[tuple[Object, NodeLoad]]) -> tuple[str, dict[str, str]]:
-    """Return the best node's name ("" if none fits) and the refusals by node name.
+def choose(
+    pod: Object,
+    demand: Demand,
+    nodes: Iterable[tuple[Object, NodeLoad]],
+    further: Callable[[Object], str] | None = None,
+) -> tuple[str, dict[str, str]]:
+    """Return the best node's name ("" if none fits) and the refusals by node name; ``further`` may refuse nodes too.
 
     Best is the node with the highest preferred affinity weight, then the fewest pods of the same group, then the fewest
     pods.
@@ -81,7 +88,7 @@ def choose(pod: Object, demand: Demand, nodes: Iterable[tuple[Object, NodeLoad]]
     best: tuple[tuple[int, int, int, str], str] | None = None
     for node, load in nodes:
         name = node["metadata"]["name"]
-        why = refusal(pod, demand, node, load)
+        why = refusal(pod, demand, node, load) or (further(node) if further is not None else "")
         if why:
             refusals[name] = why
             continue

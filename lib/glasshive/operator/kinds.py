@@ -52,8 +52,8 @@ class Kinds:
 
     async def wait_synced(self) -> None:
         """Wait until all built-in kinds and the custom ones known by then have been listed."""
-        await self._definitions.informer.wait_synced(timeout=86400)
-        await asyncio.gather(*(c.informer.wait_synced(timeout=86400) for c in self if c.resource in FOLLOWED))
+        await self._definitions.informer.wait_synced(timeout=None)
+        await asyncio.gather(*(c.informer.wait_synced(timeout=None) for c in self if c.resource in FOLLOWED))
 
     def _follow(self, resource: Resource) -> None:
         key = (resource.group, resource.plural)

@@ -21,6 +21,7 @@ from glasshive.operator.definitions import apply_definitions
 from glasshive.operator.deployment import DeploymentController
 from glasshive.operator.endpoint_slice import EndpointSliceController
 from glasshive.operator.events import EventRecorder
+from glasshive.operator.expiry import EventExpiry
 from glasshive.operator.garbage import GarbageCollector
 from glasshive.operator.job import JobController
 from glasshive.operator.kinds import Kinds
@@ -61,6 +62,7 @@ class Operator:
             ServiceAccountController(context),
             EndpointSliceController(context),
             NodeLifecycleController(context),
+            EventExpiry(client),
         ]
         kinds = Kinds(self.caches)
         self.parts += [GarbageCollector(context, kinds), NamespaceController(context, kinds)]

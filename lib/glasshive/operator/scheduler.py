@@ -11,12 +11,13 @@ from typing import ClassVar
 from glasshive.api.resources import NODE, POD
 from glasshive.errors import ApiError
 from glasshive.kube.informer import EventType
-from glasshive.kube.objects import Key, Object, is_terminating, key_of
+from glasshive.kube.objects import Key, Object, is_terminating, key_of, uid_of
 from glasshive.kube.workqueue import WorkQueue
-from glasshive.operator import fit
+from glasshive.operator import fit, pod_affinity
 from glasshive.operator.clock import now_text
 from glasshive.operator.controller import Context, Controller
 from glasshive.operator.placements import Placements, demand_of
+from glasshive.operator.pod_affinity import Neighbour
 from glasshive.operator.pods import condition, is_finished
 
 SCHEDULER = "default-scheduler"
@@ -36,6 +37,7 @@ class Scheduler(Controller):
         super().__init__(context, [self._pods, self._nodes])
         self.placements = Placements()
         self._stuck: set[Key] = set()
+        self._with_terms: set[str] = set()
         self._reports: WorkQueue[Key] = WorkQueue("scheduler-report", self._report, workers=1)
         self._pods.on_event(self._on_pod)
         self._nodes.on_event(self._on_node)
@@ -73,24 +75,44 @@ class Scheduler(Controller):
         return None
 
     def _choose(self, pod: Object) -> tuple[str, dict[str, str]]:
-        nodes = ((node, self.placements.load(node["metadata"]["name"])) for node in self._nodes.values())
-        return fit.choose(pod, demand_of(pod), nodes)
+        nodes = {node["metadata"]["name"]: node for node in self._nodes.values()}
+        further = None
+        if self._with_terms or pod_affinity.has_terms(pod):
+            further = pod_affinity.rule(pod, self._neighbours(), nodes)
+        return fit.choose(pod, demand_of(pod), ((n, self.placements.load(name)) for name, n in nodes.items()), further)
+
+    def _neighbours(self) -> list[Neighbour]:
+        found = ((p, self.placements.node_of(p)) for p in self._pods.values())
+        return [Neighbour(p, node) for p, node in found if node]
 
     def _on_pod(self, kind: EventType, old: Object | None, new: Object | None) -> None:
         self.placements.note(old, new)
+        self._note_terms(old, new)
         if new is not None and is_waiting(new):
             if kind == "ADDED" or old is None or old["spec"] != new["spec"]:
                 self.queue.add(key_of(new))
         elif new is None or is_finished(new):
             self._retry_stuck()  # room was made
+        elif old is not None and not old["spec"].get("nodeName"):
+            self._retry_stuck(near=True)  # who wants to be near this pod may find it now
+
+    def _note_terms(self, old: Object | None, new: Object | None) -> None:
+        """Keep the set of pods whose anti-affinity concerns others; mostly it is empty and costs nothing."""
+        if new is not None and not is_finished(new) and pod_affinity.terms_of(new, "podAntiAffinity"):
+            self._with_terms.add(uid_of(new))
+        elif (gone := old or new) is not None:
+            self._with_terms.discard(uid_of(gone))
 
     def _on_node(self, kind: EventType, old: Object | None, new: Object | None) -> None:
         if kind != "MODIFIED" or old is None or new is None or _facts(old) != _facts(new):
             self._retry_stuck()
 
-    def _retry_stuck(self) -> None:
+    def _retry_stuck(self, *, near: bool = False) -> None:
+        """Look again at pods without a node; with ``near`` only at those that wait for other pods."""
         for key in self._stuck:
-            self.queue.add(key)
+            pod = self._pods.get(key[1], key[0])
+            if not near or (pod is not None and pod_affinity.terms_of(pod, "podAffinity")):
+                self.queue.add(key)
 
     async def _report(self, key: Key) -> float | None:
         """Say why a pod still has no node."""
