@@ -393,6 +393,21 @@ def test_spoofed_source_is_dropped(fabric: Fabric) -> None:
     assert node.drops()[("GH_DROP_INVALID_SOURCE_IP", 2)] == before + 1
 
 
+def test_frames_cut_in_the_ip_header_are_dropped(fabric: Fabric) -> None:
+    node = fabric.nodes[0]
+    before = node.drops().get(("GH_DROP_INVALID_PACKET", 2), 0)
+
+    def send() -> None:
+        with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as raw:
+            raw.bind(("eth0", 0))
+            for ether_type, first in ((b"\x08\x00", b"\x45"), (b"\x86\xdd", b"\x60")):
+                for length in (0, 1, 19):
+                    raw.send(bytes.fromhex("02bb0000010102aa00000101") + ether_type + (first + bytes(18))[:length])
+
+    netns.in_netns("b-p11", send)
+    assert node.drops()[("GH_DROP_INVALID_PACKET", 2)] == before + 6
+
+
 def test_gateway_answers_without_a_fixed_neighbour(fabric: Fabric) -> None:
     """ARP and neighbour discovery: the pods of this test have no permanent entry, so every ping above needed them."""
     assert "02:bb:00:00:01:01" in sh("ip -n b-p11 neigh show 10.244.1.1")
