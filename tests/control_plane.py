@@ -13,8 +13,9 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from glasshive.api.resources import NODE, POD
+from glasshive.api.resources import DEPLOYMENT, EVENT, NODE, POD, Resource
 from glasshive.errors import ApiError
 from glasshive.kube.client import Client
 from glasshive.kube.informer import EventType, Informer
@@ -148,6 +149,81 @@ async def cluster(folder: Path, nodes: int = 3, config: OperatorConfig | None = 
             with suppress(asyncio.CancelledError):
                 await task
             await kubelet.stop()
+
+
+Body = Callable[[Cluster], Awaitable[None]]
+
+
+def play(folder: Path, body: Body, nodes: int = 3, config: OperatorConfig | None = None) -> None:
+    async def run() -> None:
+        async with cluster(folder, nodes, config) as c:
+            await body(c)
+
+    asyncio.run(run())
+
+
+def template(image: str = "echo", annotations: dict[str, str] | None = None, **spec: Any) -> Object:
+    metadata = {"labels": {"app": "web"}, "annotations": annotations or {}}
+    return {"metadata": metadata, "spec": {"containers": [{"name": "c", "image": image}], **spec}}
+
+
+def deployment(replicas: int = 3, name: str = "web", image: str = "echo", **more: Any) -> Object:
+    spec = {"replicas": replicas, "selector": {"matchLabels": {"app": "web"}}, "template": template(image), **more}
+    return DEPLOYMENT.object(name, spec=spec)
+
+
+def a_pod(name: str, **spec: Any) -> Object:
+    return POD.object(name, spec={"containers": [{"name": "c", "image": "echo"}], **spec})
+
+
+async def get(c: Cluster, resource: Resource, name: str, namespace: str = "default") -> Object | None:
+    try:
+        return await c.client.get(resource, name, namespace if resource.namespaced else "")
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        return None
+
+
+async def pods(c: Cluster, namespace: str = "default", **more: str) -> list[Object]:
+    return (await c.client.list(POD, namespace, **more)).items
+
+
+def rolled_out(c: Cluster, name: str = "web") -> Callable[[], Awaitable[bool]]:
+    """The same questions that ``kubectl rollout status`` asks."""
+
+    async def check() -> bool:
+        found = await get(c, DEPLOYMENT, name)
+        assert found is not None
+        status, replicas = found.get("status") or {}, found["spec"]["replicas"]
+        if found["metadata"]["generation"] > status.get("observedGeneration", 0):
+            return False
+        fields = ("updatedReplicas", "replicas", "availableReplicas")
+        return all(status.get(field, 0) == replicas for field in fields)
+
+    return check
+
+
+def count(c: Cluster, wanted: int, **more: str) -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return len(await pods(c, **more)) == wanted
+
+    return check
+
+
+def is_gone(c: Cluster, resource: Resource, name: str, namespace: str = "default") -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        return await get(c, resource, name, namespace) is None
+
+    return check
+
+
+def reported(c: Cluster, reason: str, part: str, namespace: str = "default") -> Callable[[], Awaitable[bool]]:
+    async def check() -> bool:
+        events = (await c.client.list(EVENT, namespace)).items
+        return any(e["reason"] == reason and part in e["message"] for e in events)
+
+    return check
 
 
 class ServerProcess:

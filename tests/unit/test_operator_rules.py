@@ -13,12 +13,13 @@ from control_plane import node_object
 from glasshive.errors import ApiError
 from glasshive.kube.objects import Object
 from glasshive.kube.server.selectors import of_label_selector
-from glasshive.operator import daemon_set, job
+from glasshive.operator import daemon_set
+from glasshive.operator import job_plan as job
 from glasshive.operator.children import claims, slow_start
 from glasshive.operator.conditions import with_condition
 from glasshive.operator.events import Note, event_of
 from glasshive.operator.expiry import expired
-from glasshive.operator.job import Ledger
+from glasshive.operator.job_plan import Ledger
 from glasshive.operator.ownership import blocking, judge
 from glasshive.operator.pods import removal_order, seconds_until_available
 
