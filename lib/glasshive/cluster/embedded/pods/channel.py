@@ -9,6 +9,7 @@ letter  payload                                                     direction
 ``s``   the pod's status, JSON                                      from the pod
 ``o``   standard output of a command                                from the pod
 ``e``   standard error of a command                                 from the pod
+``i``   standard input of a command, empty at its end               to the pod
 ``x``   end of a command, JSON: ``{"rc": 0}``, with ``"error"`` if it could not be run  from the pod
 ======  ==========================================================  ====================
 """

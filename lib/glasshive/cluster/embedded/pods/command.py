@@ -10,7 +10,7 @@ import time
 
 from glasshive.cluster.embedded.pods import process
 from glasshive.cluster.embedded.pods.channel import Channel
-from glasshive.cluster.embedded.pods.pipe import Pipe
+from glasshive.cluster.embedded.pods.pipe import Input, Pipe
 
 
 class Command:
@@ -31,6 +31,12 @@ class Command:
         ]
         self._failed = Pipe(started.failure, selector, self._take_failure)
         channel.drained = self._resume
+        self._input = Input(started.stdin, selector) if started.stdin >= 0 else None
+
+    def feed(self, data: bytes) -> None:
+        """Pass on standard input; empty data ends it."""
+        if self._input is not None:
+            self._input.write(data)
 
     def overdue(self, now: float) -> None:
         """Kill it if its time is over."""
@@ -48,6 +54,8 @@ class Command:
         """Send what is left of its output and how it ended."""
         for pipe in (self._failed, *self._pipes):
             pipe.finish()
+        if self._input is not None:
+            self._input.close()
         code = os.waitstatus_to_exitcode(status)
         end: dict[str, object] = {"rc": 128 - code if code < 0 else code}
         if self._failure:

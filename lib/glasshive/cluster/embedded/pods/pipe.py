@@ -1,4 +1,4 @@
-"""The reading end of a child's output, served by the pod's event loop."""
+"""A child's output and input, served by the pod's event loop without ever blocking it."""
 
 from __future__ import annotations
 
@@ -58,3 +58,48 @@ class Pipe:
                 self._selector.unregister(self._fd)
             os.close(self._fd)
             self._fd = -1
+
+
+class Input:
+    """The writing end of a child's standard input. What it does not take yet waits here."""
+
+    def __init__(self, fd: int, selector: selectors.BaseSelector) -> None:
+        self._fd = fd
+        self._selector = selector
+        self._waiting = bytearray()
+        self._ending = False
+        self._registered = False
+
+    def write(self, data: bytes) -> None:
+        """Pass on data; empty data closes the pipe once all has been taken."""
+        self._waiting += data
+        self._ending = self._ending or not data
+        self._flush(0)
+
+    def close(self) -> None:
+        """Close at once; what waits is lost."""
+        if self._fd >= 0:
+            if self._registered:
+                self._selector.unregister(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+
+    def _flush(self, _events: int) -> None:
+        if self._fd < 0:
+            return
+        try:
+            while self._waiting:
+                del self._waiting[: os.write(self._fd, self._waiting)]
+        except BlockingIOError:
+            if not self._registered:
+                self._registered = True
+                self._selector.register(self._fd, selectors.EVENT_WRITE, self._flush)
+            return
+        except BrokenPipeError:
+            self.close()
+            return
+        if self._ending:
+            self.close()
+        elif self._registered:
+            self._registered = False
+            self._selector.unregister(self._fd)

@@ -181,6 +181,10 @@ class PodInit:
                 command.kill()
 
     def _on_frame(self, channel: Channel, letter: bytes, payload: bytes) -> None:
+        if letter == b"i":
+            for command in self._commands.values():
+                if command.channel is channel:
+                    command.feed(payload)
         if letter != b"q":
             return
         request: dict[str, Any] = json.loads(payload)
@@ -216,6 +220,7 @@ class PodInit:
         mounts = os.open(f"/proc/{container.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
         try:
             what = container.command([str(word) for word in request["argv"]], procs, mounts)
+            what.stdin = bool(request.get("stdin"))
             command = Command(what, channel, self._selector, request.get("timeout"))
         finally:
             os.close(procs)

@@ -41,16 +41,21 @@ class Start:
     cgroup_procs: int = -1
     mounts: list[tuple[str, str, bool]] | None = None
     mount_namespace: int = -1
+    stdin: bool = False
 
 
 @dataclass(slots=True)
 class Started:
-    """A running child and the reading ends of its pipes. ``failure`` yields text only if it could not be started."""
+    """A running child, the reading ends of its pipes and, if asked for, the writing end of its input (else -1).
+
+    ``failure`` yields text only if it could not be started.
+    """
 
     pid: int
     stdout: int
     stderr: int
     failure: int
+    stdin: int
 
 
 def start(what: Start) -> Started:
@@ -58,17 +63,21 @@ def start(what: Start) -> Started:
     out_read, out_write = os.pipe2(os.O_CLOEXEC)
     err_read, err_write = os.pipe2(os.O_CLOEXEC)
     fail_read, fail_write = os.pipe2(os.O_CLOEXEC)
+    in_read, in_write = os.pipe2(os.O_CLOEXEC) if what.stdin else (-1, -1)
     pid = os.fork()
     if pid == 0:
-        _child(what, out_write, err_write, fail_write)
+        _child(what, in_read, (out_write, err_write), fail_write)
     for fd in (out_write, err_write, fail_write):
         os.close(fd)
+    if what.stdin:
+        os.close(in_read)
+        os.set_blocking(in_write, False)
     for fd in (out_read, err_read, fail_read):
         os.set_blocking(fd, False)
-    return Started(pid, out_read, err_read, fail_read)
+    return Started(pid, out_read, err_read, fail_read, in_write)
 
 
-def _child(what: Start, out: int, err: int, fail: int) -> NoReturn:
+def _child(what: Start, source: int, sinks: tuple[int, int], fail: int) -> NoReturn:
     status = CRASHED
     try:
         signal.set_wakeup_fd(-1)
@@ -76,8 +85,9 @@ def _child(what: Start, out: int, err: int, fail: int) -> NoReturn:
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         os.write(what.cgroup_procs, b"0")  # before any socket exists: a socket belongs to the cgroup it was made in
-        null = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        for fd, place in ((null, 0), (out, 1), (err, 2)):
+        if source < 0:
+            source = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
+        for fd, place in zip((source, *sinks), range(3), strict=True):
             os.dup2(fd, place)
         if what.mount_namespace >= 0:
             libc.setns(what.mount_namespace, libc.CLONE_NEWNS)

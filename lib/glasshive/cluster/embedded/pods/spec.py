@@ -11,6 +11,7 @@ from typing import Any
 POD_FILE = "pod.json"
 STATUS_FILE = "status.json"
 SOCKET_FILE = "init.sock"
+ZYGOTE_SOCKET = "zygote.sock"
 VOLUMES = "volumes"
 
 

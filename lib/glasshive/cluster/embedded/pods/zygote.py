@@ -29,12 +29,11 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from glasshive.cluster.embedded.pods import podinit, sandbox
-from glasshive.cluster.embedded.pods.spec import POD_FILE, SOCKET_FILE, PodSpec
+from glasshive.cluster.embedded.pods.spec import POD_FILE, SOCKET_FILE, ZYGOTE_SOCKET, PodSpec
 from glasshive.cluster.embedded.workloads import client, echo, load, pause  # noqa: F401 - in memory for every pod
 from glasshive.net import libc
 
 LOG = logging.getLogger("glasshive.zygote")
-SOCKET_NAME = "zygote.sock"
 REQUEST_BYTES = 4096
 
 
@@ -52,7 +51,7 @@ def serve(config: ZygoteConfig, ready: Callable[[], None] = lambda: None) -> Non
     os.umask(0o022)
     (config.node_dir / "pods").mkdir(mode=0o700, parents=True, exist_ok=True)
     config.pods_cgroup.mkdir(parents=True, exist_ok=True)
-    listener = _listen(config.node_dir / SOCKET_NAME)
+    listener = _listen(config.node_dir / ZYGOTE_SOCKET)
     cgroups = os.open(config.pods_cgroup, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     own_pids = os.open("/proc/self/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
     sandbox.enter_base(config.node_dir)
