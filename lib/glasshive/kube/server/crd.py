@@ -182,8 +182,8 @@ def errors(obj: Object, old: Object | None) -> list[FieldError]:
     spec, names = obj["spec"], obj["spec"]["names"]
     expected = f"{names['plural']}.{spec['group']}"
     found = []
-    if obj["metadata"]["name"] != expected:
-        found.append(bad_value("metadata.name", obj["metadata"]["name"], f"must be spec.names.plural+\".\"+spec.group ({expected})"))
+    if obj["metadata"].get("name") != expected:
+        found.append(bad_value("metadata.name", obj["metadata"].get("name"), f"must be spec.names.plural+\".\"+spec.group ({expected})"))
     if "." not in spec["group"]:
         found.append(bad_value("spec.group", spec["group"], "should be a domain with at least one dot"))
     if spec["scope"] not in {"Cluster", "Namespaced"}:

@@ -19,9 +19,9 @@ from typing import Any
 
 from aiohttp import web
 
-from glasshive.api.resources import BINDING
+from glasshive.api.resources import BINDING, Resource
 
-from . import admission, delete, discovery, patch, read, rules, subresources, write
+from . import admission, delete, discovery, patch, read, reviews, rules, subresources, write
 from .bootstrap import bootstrap
 from .call import Call, locate
 from .crd import Follower
@@ -43,12 +43,17 @@ _OPEN_PATHS = frozenset({"/healthz", "/livez", "/readyz", "/version"})
 class Api:
     """What handlers work with: store, registry, allocators, schemas, clock."""
 
-    def __init__(self, store: Store, service_cidrs: Sequence[str]) -> None:
+    def __init__(self, store: Store, service_cidrs: Sequence[str], token: str | None) -> None:
+        self._token = token
         self.store = store
         self.registry = Registry(store)
         self.services = Allocator(service_cidrs)
         self.stopping = False
         self._streams: set[Subscription] = set()
+
+    def knows_token(self, token: str) -> bool:
+        """Whether this is the cluster's bearer token."""
+        return self._token is not None and hmac.compare_digest(token.encode(), self._token.encode())
 
     def now(self) -> datetime:
         """The time, in UTC."""
@@ -163,7 +168,7 @@ class Server:
 
     async def start(self) -> None:
         """Open the store and listen. Raises OSError when an address is taken, sqlite3.Error for a broken store."""
-        api = self.api = Api(Store(self._store_path), self._service_cidrs)
+        api = self.api = Api(Store(self._store_path), self._service_cidrs, self._token)
         self._definitions = Follower(api)
         self._definitions.start()
         await bootstrap(api)
@@ -215,7 +220,7 @@ class Server:
         kind, _, token = given.partition(" ")
         if self._token is None and not over_unix:
             return
-        if kind.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), (self._token or "").encode()):
+        if kind.lower() != "bearer" or self.api is None or not self.api.knows_token(token.strip()):
             raise unauthorized()
 
     async def _answer(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -239,6 +244,13 @@ class Server:
         return await _handle(self.api, call)
 
 
+def _creator(resource: Resource) -> Any:
+    """What answers a POST to a collection."""
+    if resource == BINDING:
+        return subresources.bind
+    return reviews.answer if resource.plural in reviews.REVIEWS else write.create
+
+
 async def _handle(api: Api, call: Call) -> web.StreamResponse:
     """Find verb and handler of a call."""
     resource, method = call.served.resource, call.request.method
@@ -257,7 +269,7 @@ async def _handle(api: Api, call: Call) -> web.StreamResponse:
     else:
         handlers = {
             "GET": ("watch", read.watch) if call.flag("watch") else ("list", read.list_),
-            "POST": ("create", subresources.bind if resource == BINDING else write.create), "DELETE": ("deletecollection", delete.delete_collection),
+            "POST": ("create", _creator(resource)), "DELETE": ("deletecollection", delete.delete_collection),
         }  # fmt: skip
         if method == "POST" and resource.namespaced and call.namespace is None:
             raise method_not_allowed(resource)

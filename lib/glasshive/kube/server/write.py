@@ -104,10 +104,9 @@ def new_object(api: Api, call: Call, obj: Object) -> tuple[Key, Object]:
     faults = meta.name_errors(resource, name) if name else missing
     faults += meta.errors(obj, None)
     key = (namespace or "", name)
-    if not faults:
-        if api.store.newest(served.table, key) is not None:
-            raise already_exists(resource, name)
-        faults += api.faults(served, obj, None)
+    if not faults and api.store.newest(served.table, key) is not None:
+        raise already_exists(resource, name)
+    faults += api.faults(served, obj, None)
     if faults:
         raise invalid(resource, name or "", faults)
     admission.admit(api, call, obj, None)
