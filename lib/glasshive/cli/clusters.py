@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from glasshive.model.cluster import ClusterStatus
 
 CHATTY_NODES = 5  # up to so many, each process is announced when it is ready
-CONTROL_PLANE = "control-plane"  # the process after whose start manifests can be applied
 
 
 @click.command()
@@ -47,16 +46,14 @@ def up(
     def follow(progress: Progress) -> None:
         if not progress.name or config.nodes <= CHATTY_NODES:
             show(f"{progress.seconds:5.2f} s  {progress.text}")
-        from glasshive.cluster.session import Cluster  # while the supervisor works: its own start needs no more
-
-        if progress.name == CONTROL_PLANE and objects:
-            Cluster(config=config).apply(objects)  # pods are scheduled the moment that nodes are ready
+        from glasshive.cluster import session  # noqa: F401 - while the supervisor works: its start needs no more
 
     launch.up(config, follow, timeout)
     from glasshive.cluster.session import Cluster
 
     one = Cluster(config=config)
     try:
+        one.apply(objects)  # not earlier: all pods would go to the node that is ready first
         one.wait_applied(objects, timeout=timeout)
     except BaseException:
         one.down()

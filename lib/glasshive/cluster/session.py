@@ -214,7 +214,8 @@ class Cluster:
         if not node:
             raise NotFoundError(f"pod {pod} has no node yet: {waiting.last_word(found)}")
         body = {
-            "uid": found["metadata"]["uid"],
+            "namespace": namespace,
+            "pod": pod,
             "container": container or found["spec"]["containers"][0]["name"],
             "argv": ["/bin/sh", "-c", argv] if isinstance(argv, str) else list(argv),
             "stdin": stdin,

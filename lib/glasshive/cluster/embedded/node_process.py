@@ -1,10 +1,17 @@
-"""One node's process: the agent and the part that plays the kubelet, on one event loop, inside the node's namespace."""
+"""One node's process: the agent and the part that plays the kubelet, on one event loop, inside the node's namespace.
+
+The kubelet registers the Node; the operator gives it pod CIDRs; the agent waits for those and brings the datapath up;
+then the kubelet may connect pods, and the node is Ready. Everything answers on ``node.sock``.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 import signal
+from pathlib import Path
 
 from aiohttp import web
 
@@ -15,10 +22,17 @@ from glasshive.api.resources import NODE
 from glasshive.cluster.embedded import addresses
 from glasshive.cluster.embedded.children import Report
 from glasshive.cluster.embedded.config import ClusterConfig
+from glasshive.cluster.embedded.kubelet import Kubelet, KubeletConfig
 from glasshive.cluster.embedded.paths import ClusterPaths
+from glasshive.cluster.views import is_true
+from glasshive.errors import ApiError
+from glasshive.inventory import Inventory
 from glasshive.kube.client import Client
 
 LOG = logging.getLogger("glasshive.node_process")
+
+API_WAIT_SECONDS = 5.0  # for a control plane that starts beside us; later the kubelet and the agent try again
+READY_WAIT_SECONDS = 10.0
 
 
 def main(config: ClusterConfig, paths: ClusterPaths, number: int, report: Report) -> None:
@@ -29,27 +43,19 @@ def main(config: ClusterConfig, paths: ClusterPaths, number: int, report: Report
 async def _run(config: ClusterConfig, paths: ClusterPaths, number: int, report: Report) -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
-    node = addresses.node_name(number)
+    await _socket_there(paths)
     async with Client(socket=paths.api_socket) as client:
-        while not paths.api_socket.exists():
-            await asyncio.sleep(0.01)
-        own = [{"type": "InternalIP", "address": addresses.node_address(number, f)} for f in config.ip_families]
-        obj = NODE.object(node, status={"addresses": own})
-        try:
-            await client.create(NODE, obj)
-            await client.patch(NODE, node, {"status": {"addresses": own}}, subresource="status", kind="merge")
-        except Exception as e:
-            LOG.warning("%s", e)
         agent = Agent(agent_config(config, paths, number), client)
-        app = web.Application()
-        app.add_routes(routes(agent))
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
-        await runner.setup()
-        paths.node_socket(node).unlink(missing_ok=True)
-        await web.UnixSite(runner, str(paths.node_socket(node))).start()
+        kubelet = Kubelet(kubelet_config(config, paths, number), client, Inventory(paths.inventory_file))
+        runner = await _serve(paths.node_socket(addresses.node_name(number)), agent, kubelet)
+        await kubelet.start()
         await agent.start()
+        kubelet.connect(agent.cni.handle)
+        await _node_ready(client, addresses.node_name(number))
         report({})
         await stop.wait()
+        kubelet.disconnect("the node's process is ending")
+        await kubelet.stop()
         await agent.stop()
         await runner.cleanup()
 
@@ -66,3 +72,54 @@ def agent_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> Age
         service_cidrs=config.service_cidrs,
         mtu=config.mtu,
     )
+
+
+def kubelet_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> KubeletConfig:
+    """Return what the kubelet of node ``number`` is told."""
+    node = addresses.node_name(number)
+    return KubeletConfig(
+        cluster=config.name,
+        node=node,
+        node_dir=paths.node(node),
+        pods_cgroup=paths.node_cgroup(node) / "pods",
+        addresses=tuple(addresses.node_address(number, family) for family in config.ip_families),
+        dns_addresses=tuple(addresses.dns_addresses(config)),
+    )
+
+
+async def _serve(path: Path, agent: Agent, kubelet: Kubelet) -> web.AppRunner:
+    """Answer on the node's socket, mode 0600."""
+    app = web.Application()
+    app.add_routes(routes(agent))
+    app.add_routes(kubelet.routes())
+    runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
+    await runner.setup()
+    path.unlink(missing_ok=True)
+    mask = os.umask(0o177)
+    try:
+        await web.UnixSite(runner, os.fspath(path)).start()
+    finally:
+        os.umask(mask)
+    return runner
+
+
+async def _socket_there(paths: ClusterPaths) -> None:
+    """Wait for the API's socket, so that the first requests need not be tried again."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(API_WAIT_SECONDS):
+            while not paths.api_socket.exists():  # noqa: ASYNC110 - made by another process; the timeout ends this
+                await asyncio.sleep(0.005)
+
+
+async def _node_ready(client: Client, node: str) -> None:
+    """Wait until the API shows the node as Ready; a cluster is up when all are."""
+    selector = f"metadata.name={node}"
+    with contextlib.suppress(TimeoutError, ApiError):
+        async with asyncio.timeout(READY_WAIT_SECONDS):
+            listed = await client.list(NODE, field_selector=selector)
+            if any(is_true(obj, "Ready") for obj in listed.items):
+                return
+            version = listed.resource_version
+            async for event in client.watch(NODE, resource_version=version, field_selector=selector):
+                if is_true(event.object, "Ready"):
+                    return

@@ -1,0 +1,98 @@
+"""``glasshive lab``: list, build, check, verify, run and start."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from glasshive.cli.options import output_option
+
+_IDS = click.argument("labs", nargs=-1, metavar="[LAB]...")
+
+
+def _cluster_option() -> click.Option:
+    return click.Option(["--cluster"], default="lab", show_default=True, help="Cluster to work on; made if missing.")
+
+
+def _with_cluster(command: click.Command) -> click.Command:
+    command.params.append(_cluster_option())
+    return command
+
+
+@click.group()
+def lab() -> None:
+    """Work with labs."""
+
+
+@lab.command("list")
+@output_option
+def list_(output: str) -> int:
+    """Show the labs and whether this machine can run them."""
+    from glasshive.cli.output import print_json, print_table
+    from glasshive.lab import commands
+
+    rows = commands.list_labs()
+    if output == "json":
+        print_json(rows)
+    else:
+        words = {"open": "yes", "reduced": "yes, reduced", "unsure": "cannot tell", "closed": "no"}
+        cells = [
+            [row["id"], row["title"], f"{row['minutes']} min", words[row["state"]], " ".join(row["missing"])]
+            for row in rows
+        ]
+        print_table(cells, ["LAB", "TITLE", "TIME", "RUNS HERE", "LACKS"])
+    return 0
+
+
+@_with_cluster
+@lab.command()
+@_IDS
+def build(labs: tuple[str, ...], cluster: str) -> int:
+    """Generate and run the notebooks of LABS (all, if none is named) from labs/src."""
+    from glasshive.lab import commands
+
+    return commands.build(labs, cluster=cluster, say=click.echo)
+
+
+@lab.command()
+@_IDS
+def check(labs: tuple[str, ...]) -> int:
+    """Hold the committed notebooks to the rules and to their sources; runs nothing."""
+    from glasshive.lab import commands
+
+    return commands.check(labs, say=click.echo)
+
+
+@_with_cluster
+@lab.command()
+@_IDS
+def verify(labs: tuple[str, ...], cluster: str) -> int:
+    """Run the solved notebooks under nbval and compare what they show."""
+    from glasshive.lab import commands
+
+    return commands.verify(labs, cluster=cluster, say=click.echo)
+
+
+@_with_cluster
+@lab.command()
+@click.argument("lab_id", metavar="LAB")
+@click.option("--results", type=click.Path(path_type=Path), help="Folder for the notebook with its outputs.")
+@click.option("--unsolved", is_flag=True, help="Run the learner's notebook instead of the solved one.")
+def run(lab_id: str, cluster: str, results: Path | None, *, unsolved: bool) -> int:
+    """Run a lab without a browser; exit status 0 when every cell and check went well."""
+    from glasshive.lab import commands
+
+    where = results or commands.results_folder()
+    return commands.run(lab_id, cluster=cluster, results=where, say=click.echo, solved=not unsolved)
+
+
+@_with_cluster
+@lab.command()
+@click.option("--nodes", default=3, show_default=True, help="Nodes of the cluster, if it has to be made.")
+@click.option("--headless", is_flag=True, help="Run the tour instead of opening JupyterLab.")
+def start(cluster: str, nodes: int, *, headless: bool) -> int:
+    """Bring a cluster up and open JupyterLab on the labs."""
+    from glasshive.lab import commands
+
+    return commands.start(cluster=cluster, nodes=nodes, headless_run=headless, say=click.echo)
