@@ -6,11 +6,11 @@ The datapath writes records without waking anybody; they are fetched at a steady
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections import deque
 from typing import Any
 
+from glasshive.agent import background
 from glasshive.agent.objects import Objects, needed
 from glasshive.bpf.layout import Records, dtype_of
 from glasshive.bpf.ring import RingBuffer
@@ -38,14 +38,11 @@ class DropWatch:
 
     async def start(self) -> None:
         """Begin to fetch records."""
-        self._task = asyncio.create_task(self._run(), name="drop-watch")
+        self._task = background.start(self._run(), "drop-watch")
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.stop(self._task)
         self._ring.close()
 
     def status(self) -> dict[str, Any]:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import dataclasses
 import logging
 from typing import Any
 
+from glasshive.agent import background
 from glasshive.agent.connections import SHORTEST_SECONDS, Round, next_interval
 from glasshive.agent.datapath import Datapath
 from glasshive.errors import GlasshiveError
@@ -29,14 +29,11 @@ class Housekeeping:
 
     async def start(self) -> None:
         """Begin."""
-        self._task = asyncio.create_task(self._run(), name="housekeeping")
+        self._task = background.start(self._run(), "housekeeping")
 
     async def stop(self) -> None:
         """End."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.stop(self._task)
 
     def status(self) -> dict[str, Any]:
         """The last round, and when the next one is due."""

@@ -7,6 +7,7 @@ import contextlib
 import logging
 from typing import Any
 
+from glasshive.agent import background
 from glasshive.agent.datapath import Datapath, only_families
 from glasshive.agent.view import ClusterView
 from glasshive.errors import DeadlineError, GlasshiveError
@@ -31,14 +32,11 @@ class NodeRoutes:
     async def start(self) -> None:
         """Follow nodes."""
         self._view.on_node(self._on_node)
-        self._task = asyncio.create_task(self._run(), name="node-routes")
+        self._task = background.start(self._run(), "node-routes")
 
     async def stop(self) -> None:
         """Stop following; routes stay."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        await background.stop(self._task)
 
     def status(self) -> dict[str, Any]:
         """How many routes there are, and how many ipcache entries were mended by the last comparison."""

@@ -89,7 +89,7 @@ class IpcacheMap:
 
     def _keys(self, prefixes: Sequence[Prefix]) -> Records:
         packed = b"".join([_KEY.pack(prefix.length, prefix.address) for prefix in prefixes])
-        return np.frombuffer(packed, self.kernel.key_dtype)
+        return np.frombuffer(bytearray(packed), self.kernel.key_dtype)  # writable: reconcile clears host bits in place
 
     def _rows(self, entries: Mapping[Prefix, Value]) -> tuple[Records, Records]:
         packed = b"".join([_VALUE.pack(value.identity, value.flags, value.node) for value in entries.values()])
