@@ -78,11 +78,11 @@ class AgentCluster:
 
     # -- nodes
 
-    async def add_nodes(self) -> None:
+    async def add_nodes(self, pod_cidrs: list[str] | None = None) -> None:
         for number in range(1, self.config.nodes + 1):
             name = addresses.node_name(number)
             cidrs = {"ipv4": f"10.244.{number}.0/24", "ipv6": f"fd00:10:244:{number}::/64"}
-            own = [cidrs[family] for family in self.config.ip_families]
+            own = pod_cidrs or [cidrs[family] for family in self.config.ip_families]
             found = [
                 {"type": "InternalIP", "address": addresses.node_address(number, family)}
                 for family in self.config.ip_families
@@ -203,7 +203,9 @@ class AgentCluster:
 
 
 @asynccontextmanager
-async def agent_cluster(name: str, *, agents: bool = True, **config: Any) -> AsyncIterator[AgentCluster]:
+async def agent_cluster(
+    name: str, *, agents: bool = True, pod_cidrs: list[str] | None = None, **config: Any
+) -> AsyncIterator[AgentCluster]:
     """Fabric, API server, Nodes and (unless told otherwise) running agents; all gone at the end."""
     made = ClusterConfig(name=name, **config)
     paths = ClusterPaths(name)
@@ -216,7 +218,7 @@ async def agent_cluster(name: str, *, agents: bool = True, **config: Any) -> Asy
                 await client.create(CUSTOM_RESOURCE_DEFINITION, crd)
             with suppress(ApiError):  # the server made it
                 await client.create(NAMESPACE, NAMESPACE.object("default"))
-            await cluster.add_nodes()
+            await cluster.add_nodes(pod_cidrs)
             if agents:
                 nodes = [addresses.node_name(number) for number in range(1, made.nodes + 1)]
                 for node in nodes:

@@ -8,7 +8,7 @@ import pytest
 
 from agent_cluster import AgentCluster, agent_cluster
 from control_plane import eventually
-from glasshive.api.resources import NODE, POD
+from glasshive.api.resources import POD
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 
@@ -128,10 +128,7 @@ async def eventually_no_trace(cluster: AgentCluster, addresses: list[str]) -> No
 
 def test_an_exhausted_pool_says_so_and_gc_frees_it() -> None:
     async def scenario() -> None:
-        async with agent_cluster("f-full", nodes=1, ip_families=("ipv4",), agents=False) as cluster:
-            await cluster.client.patch(NODE, "node1", {"spec": {"podCIDRs": ["10.244.1.0/29"]}})
-            cluster.start_agent("node1")
-            await cluster.agent_ready("node1")
+        async with agent_cluster("f-full", nodes=1, ip_families=("ipv4",), pod_cidrs=["10.244.1.0/29"]) as cluster:
             for number in range(5):
                 await cluster.add_pod(f"p{number}", "node1")
             await cluster.client.create(POD, POD.object("p5", "default", spec={"nodeName": "node1", "containers": []}))
