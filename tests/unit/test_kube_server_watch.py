@@ -1,0 +1,273 @@
+"""Lists and watches over HTTP: revisions, pages, resumption, bookmarks, 410, and what survives the server's death."""
+
+import asyncio
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+from kube_server import CMS, MERGE, PODS, TABLE, Http, config_map, pod, run, serving
+
+ALL_CMS = "/api/v1/configmaps"
+
+
+async def _make(http: Http, *names: str, **labels: str) -> list[str]:
+    made = []
+    for name in names:
+        body = config_map(name)
+        body["metadata"]["labels"] = labels
+        made.append((await http("POST", CMS, body)).ok()["metadata"]["resourceVersion"])
+    return made
+
+
+def test_pages_show_one_revision_under_writes(tmp_path: Path) -> None:
+    async def test(http: Http) -> None:
+        await _make(http, *(f"c{n:02}" for n in range(10)))
+        page = (await http("GET", CMS, limit=4)).ok()
+        revision = page["metadata"]["resourceVersion"]
+        assert page["metadata"]["remainingItemCount"] == 6
+        seen = [item["metadata"]["name"] for item in page["items"]]
+        await _make(http, "c05x")
+        (await http("DELETE", CMS + "/c06")).ok()
+        (await http("PATCH", CMS + "/c07", {"data": {"new": "1"}}, MERGE)).ok()
+        while page["metadata"].get("continue"):
+            page = (await http("GET", CMS, limit=4, **{"continue": page["metadata"]["continue"]})).ok()
+            assert page["metadata"]["resourceVersion"] == revision
+            seen += [item["metadata"]["name"] for item in page["items"]]
+            assert all("data" not in item or "new" not in item["data"] for item in page["items"])
+        assert seen == [f"c{n:02}" for n in range(10)]
+
+    run(tmp_path, test)
+
+
+def test_forgotten_revisions_are_410(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glasshive.kube.server import store
+
+    original = store.Store.__init__
+    monkeypatch.setattr(store.Store, "__init__", lambda self, path: original(self, path, window=5))
+
+    async def test(http: Http) -> None:
+        first, *_ = await _make(http, *"abcdefgh")
+        page = (await http("GET", CMS, limit=2)).ok()
+        await _make(http, *"ijklmnop")
+        answer = await http("GET", CMS, limit=2, **{"continue": page["metadata"]["continue"]})
+        assert "too old" in answer.refused(410, "Expired")
+        rest = (await http("GET", CMS, **{"continue": answer.body["metadata"]["continue"]})).ok()
+        assert rest["items"][0]["metadata"]["name"] == "c", "the fresh token goes on, inconsistently but usefully"
+        async with http.watch(CMS, resourceVersion=first) as following:
+            event = await following()
+            assert (event["type"], event["object"]["code"], event["object"]["reason"]) == ("ERROR", 410, "Expired")
+        (await http("GET", CMS, resourceVersion=first, resourceVersionMatch="Exact")).refused(410, "Expired")
+
+    run(tmp_path, test)
+
+
+def test_watch_from_now_and_from_then(tmp_path: Path) -> None:
+    async def test(http: Http) -> None:
+        first, second = await _make(http, "a", "b")
+        async with http.watch(CMS, resourceVersion=first) as since, http.watch(CMS) as fresh:
+            assert [(e["type"], e["object"]["metadata"]["name"]) for e in (await since(),)] == [("ADDED", "b")]
+            assert [(await fresh())["object"]["metadata"]["name"] for _ in "ab"] == ["a", "b"]
+            (await http("PATCH", CMS + "/a", {"data": {"x": "1"}}, MERGE)).ok()
+            (await http("DELETE", CMS + "/b")).ok()
+            for following in (since, fresh):
+                events = [await following(), await following()]
+                assert [(e["type"], e["object"]["metadata"]["name"]) for e in events] == [("MODIFIED", "a"), ("DELETED", "b")]
+                assert int(events[1]["object"]["metadata"]["resourceVersion"]) > int(second), "the deletion's own revision"
+
+    run(tmp_path, test)
+
+
+def test_selectors_turn_changes_into_arrivals_and_departures(tmp_path: Path) -> None:
+    async def test(http: Http) -> None:
+        (await http("POST", PODS, pod("p"))).ok()
+        field = {"fieldSelector": "spec.nodeName=n1"}
+        async with http.watch(PODS, **field) as mine, http.watch(PODS, labelSelector="on=yes") as labelled:
+            (await http("POST", PODS + "/p/binding", {"target": {"name": "n1"}})).ok()
+            assert (await mine())["type"] == "ADDED"
+            (await http("PATCH", PODS + "/p", {"metadata": {"labels": {"on": "yes"}}}, MERGE)).ok()
+            assert (await labelled())["type"] == "ADDED"
+            assert (await mine())["type"] == "MODIFIED"
+            answer = (await http("PATCH", PODS + "/p", {"metadata": {"labels": {"on": "no"}}}, MERGE)).ok()
+            gone = await labelled()
+            assert gone["type"] == "DELETED"
+            assert gone["object"]["metadata"]["labels"] == {"on": "yes"}, "as it was when it was last selected"
+            assert gone["object"]["metadata"]["resourceVersion"] == answer["metadata"]["resourceVersion"]
+
+    run(tmp_path, test)
+
+
+def test_streaming_list_and_bookmarks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from glasshive.kube.server import read
+
+    monkeypatch.setattr(read, "_BOOKMARK_SECONDS", 0.2)
+
+    async def test(http: Http) -> None:
+        await _make(http, "a", "b")
+        options = {"sendInitialEvents": "true", "resourceVersionMatch": "NotOlderThan", "allowWatchBookmarks": "true"}
+        async with http.watch(CMS, **options) as following:
+            assert [(await following())["type"] for _ in range(2)] == ["ADDED", "ADDED"]
+            mark = await following()
+            assert mark["type"] == "BOOKMARK"
+            assert mark["object"]["metadata"]["annotations"] == {"k8s.io/initial-events-end": "true"}
+            (await http("POST", PODS, pod("elsewhere"))).ok()
+            later = await following()
+            assert later["type"] == "BOOKMARK"
+            assert int(later["object"]["metadata"]["resourceVersion"]) > int(mark["object"]["metadata"]["resourceVersion"])
+        (await http("GET", CMS, watch="1", sendInitialEvents="true")).refused(400, "BadRequest")
+
+    run(tmp_path, test)
+
+
+def test_table_and_metadata_watches(tmp_path: Path) -> None:
+    async def test(http: Http) -> None:
+        await _make(http, "a", "b")
+        async with http.watch(CMS, TABLE) as rows:
+            first, second = await rows(), await rows()
+            assert first["object"]["rows"][0]["cells"][:2] == ["a", 0]
+            assert first["object"]["columnDefinitions"]
+            assert second["object"]["columnDefinitions"] is None
+        partial = {"Accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
+        async with http.watch(CMS, partial) as following:
+            assert (await following())["object"]["kind"] == "PartialObjectMetadata"
+
+    run(tmp_path, test)
+
+
+def test_watch_goes_on_after_a_restart(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serving(tmp_path) as http:
+            await _make(http, "a")
+            async with http.watch(CMS) as following:
+                seen = (await following())["object"]["metadata"]["resourceVersion"]
+            await _make(http, "b")
+        async with serving(tmp_path) as http, http.watch(CMS, resourceVersion=seen) as following:
+            assert (await following())["object"]["metadata"]["name"] == "b"
+            await _make(http, "c")
+            assert (await following())["object"]["metadata"]["name"] == "c"
+            ahead = await http("GET", CMS, watch="1", resourceVersion="999999", timeoutSeconds="1")
+            assert ahead.body["object"]["code"] == 410, "a revision that this store never gave"
+
+    asyncio.run(main())
+
+
+def test_stopping_ends_watches(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with serving(tmp_path) as http, http.watch(CMS) as following:
+            stopping = asyncio.create_task(http.server.stop())
+            assert await following() == {}
+            await asyncio.wait_for(stopping, 3)
+
+    asyncio.run(main())
+
+
+def test_many_watchers_under_churn_lose_nothing(tmp_path: Path) -> None:
+    """200 watchers; every one ends with the state that a list shows."""
+
+    async def test(http: Http) -> None:
+        states: list[dict[str, str]] = [{} for _ in range(200)]
+
+        async def follow(state: dict[str, str], opened: asyncio.Semaphore) -> None:
+            async with http.session.get("http://x" + ALL_CMS, params={"watch": "1"}) as answer:
+                opened.release()
+                async for line in answer.content:
+                    event = json.loads(line)
+                    meta = event["object"]["metadata"]
+                    if event["type"] == "DELETED":
+                        del state[meta["name"]]
+                    else:
+                        state[meta["name"]] = meta["resourceVersion"]
+                    if meta["name"] == "last":
+                        return
+
+        opened = asyncio.Semaphore(0)
+        followers = [asyncio.create_task(follow(state, opened)) for state in states]
+        for _ in followers:
+            await opened.acquire()
+
+        async def churn(k: int) -> None:
+            for n in range(25):
+                (await http("POST", CMS, config_map(f"c{k}-{n}"))).ok()
+                (await http("PATCH", f"{CMS}/c{k}-{n}", {"data": {"x": "1"}}, MERGE)).ok()
+                if n % 2:
+                    (await http("DELETE", f"{CMS}/c{k}-{n}")).ok()
+
+        await asyncio.gather(*(churn(k) for k in range(8)))
+        await _make(http, "last")
+        await asyncio.wait_for(asyncio.gather(*followers), 30)
+        listed = {i["metadata"]["name"]: i["metadata"]["resourceVersion"] for i in (await http("GET", CMS)).ok()["items"]}
+        assert all(state == listed for state in states)
+
+    run(tmp_path, test)
+
+
+_RUNNER = """
+import asyncio, sys
+from glasshive.kube.server import Server
+async def main():
+    server = Server(sys.argv[1] + "/store.db", socket=sys.argv[1] + "/api.sock", port=None)
+    await server.start()
+    print("up", flush=True)
+    await asyncio.sleep(60)
+asyncio.run(main())
+"""
+
+
+def _start(folder: Path) -> subprocess.Popen[bytes]:
+    process = subprocess.Popen([sys.executable, "-c", _RUNNER, str(folder)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"up\n"
+    return process
+
+
+def test_kill_during_writes_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    """Three times: write from many tasks, kill -9 in the middle, start again, find every acknowledged write."""
+
+    async def write(acknowledged: dict[str, Any], round_: int) -> None:
+        connector = aiohttp.UnixConnector(str(tmp_path / "api.sock"), limit=0)
+        async with aiohttp.ClientSession(connector=connector) as session:
+
+            async def writer(k: int) -> None:
+                for n in range(10_000):
+                    name = f"r{round_}-{k}-{n}"
+                    try:
+                        async with session.post("http://x" + CMS, json=config_map(name, n=str(n))) as answer:
+                            body = await answer.json()
+                    except (aiohttp.ClientError, ConnectionError):
+                        return
+                    assert answer.status == 201, body
+                    acknowledged[name] = body["metadata"]["resourceVersion"]
+
+            await asyncio.gather(*(writer(k) for k in range(16)))
+
+    async def found() -> dict[str, Any]:
+        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(tmp_path / "api.sock"))) as session:
+            async with session.get("http://x" + CMS) as answer:
+                return {i["metadata"]["name"]: i["metadata"]["resourceVersion"] for i in (await answer.json())["items"]}
+
+    acknowledged: dict[str, Any] = {}
+    process = _start(tmp_path)
+    try:
+        for round_ in range(3):
+
+            async def kill_soon(victim: int) -> None:
+                await asyncio.sleep(0.4)
+                os.kill(victim, signal.SIGKILL)
+
+            async def both(round_: int = round_) -> None:
+                await asyncio.gather(write(acknowledged, round_), kill_soon(process.pid))
+
+            asyncio.run(both())
+            process.wait()
+            process = _start(tmp_path)
+            after = asyncio.run(found())
+            assert len(acknowledged) > 50 * (round_ + 1)
+            assert {name: after.get(name) for name in acknowledged} == acknowledged
+    finally:
+        process.kill()
+        process.wait()
