@@ -16,6 +16,9 @@ from glasshive.kube.backoff import Backoff
 
 K = TypeVar("K", bound=Hashable)
 
+AWAY_SECONDS = 1.0
+"""A server that is away is asked again at least this often: when it is back, work goes on soon."""
+
 log = logging.getLogger(__name__)
 
 
@@ -112,7 +115,7 @@ class WorkQueue(Generic[K]):
             # Conflicts, objects that vanished and a server that restarts are a controller's daily bread.
             usual = error.code in {404, 409, 503}
             log.log(logging.DEBUG if usual else logging.WARNING, "%s: %s: %s", self.name, key, error)
-            self._retry(key)
+            self._retry(key, AWAY_SECONDS if error.code == 503 else None)
         except GlasshiveError as error:
             log.warning("%s: %s: %s", self.name, key, error)
             self._retry(key)
@@ -124,6 +127,6 @@ class WorkQueue(Generic[K]):
             if after is not None:
                 self.add_after(key, after)
 
-    def _retry(self, key: K) -> None:
-        backoff = self._failures.setdefault(key, Backoff(*self._delays))
-        self.add_after(key, backoff.next())
+    def _retry(self, key: K, longest: float | None = None) -> None:
+        wait = self._failures.setdefault(key, Backoff(*self._delays)).next()
+        self.add_after(key, wait if longest is None else min(wait, longest))
