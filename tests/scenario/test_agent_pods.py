@@ -13,6 +13,9 @@ from glasshive.api.resources import POD
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
 
 
+SPEC = {"nodeName": "node1", "containers": [{"name": "main", "image": "none"}]}
+
+
 def addresses_of(result: dict) -> list[str]:
     return [ip["address"].split("/")[0] for ip in result["ips"]]
 
@@ -131,7 +134,7 @@ def test_an_exhausted_pool_says_so_and_gc_frees_it() -> None:
         async with agent_cluster("f-full", nodes=1, ip_families=("ipv4",), pod_cidrs=["10.244.1.0/29"]) as cluster:
             for number in range(5):
                 await cluster.add_pod(f"p{number}", "node1")
-            await cluster.client.create(POD, POD.object("p5", "default", spec={"nodeName": "node1", "containers": []}))
+            await cluster.client.create(POD, POD.object("p5", "default", spec=SPEC))
             refused = await cluster.attach("p5", "node1")
             assert refused["code"] == 100
             assert "10.244.1.0/29" in refused["msg"]
