@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from glasshive.widgets.drops import DropsChart
     from glasshive.widgets.map_table import MapTable
+    from glasshive.widgets.question import Question
     from glasshive.widgets.topology import TopologyView
 
-__all__ = ["DropsChart", "MapTable", "TopologyView"]
+__all__ = ["DropsChart", "MapTable", "Question", "TopologyView"]
 
-_WHERE = {"DropsChart": "drops", "MapTable": "map_table", "TopologyView": "topology"}
+_WHERE = {"DropsChart": "drops", "MapTable": "map_table", "Question": "question", "TopologyView": "topology"}
 
 
 def __getattr__(name: str) -> Any:

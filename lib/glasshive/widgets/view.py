@@ -52,7 +52,8 @@ class View(anywidget.AnyWidget):
     def keep_fresh(self, refresh: Callable[[], tuple[dict[str, Any], str]], *, per_second: float = 2.0) -> Self:
         """Call ``refresh`` from a thread and show what it gives, until ``stop`` or five failures in a row.
 
-        The thread never prints: output of threads would land in whatever cell runs then. A failure is shown in the view.
+        The thread never prints: output of threads would land in whatever cell runs then. A failure
+        is shown in the view.
         """
         if not 0 < per_second <= MOST_UPDATES_PER_S:
             limits = f"above 0, at most {MOST_UPDATES_PER_S:.0f}"

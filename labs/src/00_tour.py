@@ -1,0 +1,2 @@
+# %% [markdown]
+# # Two minutes through the glass

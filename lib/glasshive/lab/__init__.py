@@ -1,0 +1,33 @@
+"""The lab kit. In a notebook: ``lab = glasshive.lab("00")``; on the command line: ``glasshive lab ...``.
+
+An author's source (``labs/src``) becomes two notebooks (``build``), which are run (``execute``), held to rules
+(``lint``) and compared with what they show today (``compare``, by nbval). ``kit.Lab`` is what a notebook talks to.
+The package can be called because that is what a learner types first; everything else is in its modules.
+"""
+
+from __future__ import annotations
+
+import sys
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from glasshive.lab.kit import Lab
+
+__all__ = ["open_lab"]
+
+
+def open_lab(wanted: str, *, cluster: str = "") -> Lab:
+    """Prepare a lab: check the machine, find or bring up its cluster, make its namespace. ``glasshive.lab(...)``."""
+    from glasshive.lab.kit import Lab
+
+    return Lab.open(wanted, cluster=cluster)
+
+
+class _Callable(ModuleType):
+    """A module that can be called: ``glasshive.lab("00")``."""
+
+    __call__ = staticmethod(open_lab)
+
+
+sys.modules[__name__].__class__ = _Callable
