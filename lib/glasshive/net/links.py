@@ -1,4 +1,4 @@
-"""Bridges, veth pairs, dummies, tunnels, addresses and routes: one object at a time, in any namespace.
+"""Bridges, veth pairs, tunnels, addresses and routes: one object at a time, in any namespace.
 
 For what is made once per node. A pod's link has its own fast path in :mod:`glasshive.net.veth`.
 Prefixes and addresses are text (``"10.244.1.0/24"``, ``"fd30::b/64"``); both families everywhere.
@@ -63,10 +63,6 @@ class Links:
     def bridge(self, name: str, *, index: int = 0, mtu: int = 0, mac: str = "") -> None:
         """Make a bridge (no spanning tree: that is the kernel's default)."""
         self._create(name, "bridge", index=index, mtu=mtu, mac=mac)
-
-    def dummy(self, name: str, *, index: int = 0, mtu: int = 0, mac: str = "") -> None:
-        """Make a dummy device."""
-        self._create(name, "dummy", index=index, mtu=mtu, mac=mac)
 
     def vxlan(self, name: str, *, port: int = 8472, index: int = 0, mtu: int = 0, mac: str = "") -> None:
         """Make a VXLAN device whose tunnel keys come with each packet (from BPF), over IPv4 and IPv6 underlays alike.

@@ -88,9 +88,7 @@ class NodeKeeper:
                 known = await self._client.patch(NODE, self._config.node, body)
         status = node_status(self._config, self._missing, known, now_text())
         if _differs(known.get("status") or {}, status):
-            await self._client.patch(
-                NODE, self._config.node, {"status": status}, subresource="status", kind="strategic"
-            )
+            await self._client.patch(NODE, self._config.node, {"status": status}, subresource="status", kind="merge")
 
     async def _known(self) -> Object | None:
         try:

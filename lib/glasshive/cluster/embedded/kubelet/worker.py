@@ -109,7 +109,8 @@ class PodWorker:
         connection = await self._adopt()
         while not self._ending:
             if connection is None:
-                if (self.pod.get("status") or {}).get("phase") in TERMINAL:
+                if self._finished() or (self.pod.get("status") or {}).get("phase") in TERMINAL:
+                    await remove_quietly(self.sandbox, self._context.cni)
                     await self._wait(None)
                     continue
                 connection = await self._start()
@@ -259,7 +260,9 @@ class PodWorker:
         return float(self.pod["metadata"].get("deletionGracePeriodSeconds") or 0)
 
     def _finished(self) -> bool:
-        return bool((self.seen.account or {}).get("over"))
+        """Whether all containers have ended as they may; a pod that is to run always never has."""
+        policy = self.pod["spec"].get("restartPolicy") or "Always"
+        return policy != "Always" and bool((self.seen.account or {}).get("over"))
 
     async def _lost(self) -> None:
         """The first process has gone though its work was not done (somebody killed it): begin anew."""
