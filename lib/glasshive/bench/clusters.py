@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import subprocess
@@ -11,6 +12,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import aiohttp
 
 from glasshive.errors import NotFoundError, ProcessError
 from glasshive.model.endpoint import Endpoint
@@ -77,9 +80,16 @@ def cluster(role: str, *options: str, objects: Sequence[dict[str, Any]] = ()) ->
 
 
 def endpoint(cluster_name: str, node: str, pod_name: str) -> Endpoint:
-    """What the node's agent wrote down about a pod."""
-    for file in (RUN_ROOT / cluster_name / "nodes" / node / "endpoints").glob("*.json"):
-        found = Endpoint.from_json(json.loads(file.read_text(encoding="utf-8")))
-        if found.pod.name == pod_name:
-            return found
+    """What the node's agent says about a pod."""
+    for row in asyncio.run(_ask(RUN_ROOT / cluster_name / "nodes" / node / "node.sock", "/v1/endpoints")):
+        if row["pod"] == pod_name:
+            return Endpoint.from_json(row)
     raise NotFoundError(f"pod {pod_name} has no endpoint on {node} of cluster {cluster_name}")
+
+
+async def _ask(socket: Path, path: str) -> Any:
+    async with (
+        aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(socket)), raise_for_status=True) as session,
+        session.get(f"http://node{path}") as answer,
+    ):
+        return await answer.json()

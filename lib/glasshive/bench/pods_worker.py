@@ -121,7 +121,7 @@ async def main(name: str, folder: Path, live: int, measured: int) -> dict[str, A
             await node.delete(number)
         await gone(before, 60)
         result["delete_until_gone_per_second"] = len(left) / (time.perf_counter() - began)
-        node.datapath.stop()
+        await node.datapath.stop()
     return result
 
 
