@@ -87,7 +87,8 @@ def config(**changes: Any) -> dict[str, Any]:
         "flags": NODE_MASQUERADE | NODE_IPV4 | NODE_IPV6,
         "device_ifindex": 2, "overlay_ifindex": 0, "host_ifindex": 3,
         "nat_port_min": 40_000, "nat_port_max": 60_000, "device_mtu_bytes": 1500,
-        "node_ipv4": "172.30.0.11", "node_ipv6": "fd30::11", "router_ipv4": "10.244.1.1", "router_ipv6": "fd00:10:244:1::1",
+        "node_ipv4": "172.30.0.11", "node_ipv6": "fd30::11",
+        "router_ipv4": "10.244.1.1", "router_ipv6": "fd00:10:244:1::1",
     }  # fmt: skip
     made.update(changes)
     for name in ("node_ipv4", "node_ipv6", "router_ipv4", "router_ipv6"):

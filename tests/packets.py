@@ -165,11 +165,13 @@ def fragments(packet: Packet, size: int = 1000, ident: int = 4711) -> list[Packe
     return [Ether(src=packet.src, dst=packet.dst) / IPv6(bytes(each)) for each in fragment6(inner, size)]
 
 
-def reply(packet: Packet) -> Packet:
-    """The same packet the other way round: addresses and ports swapped."""
+def reply(packet: Packet, ttl: int | None = None) -> Packet:
+    """The same packet the other way round: addresses and ports swapped, and a hop limit of its own if one is given."""
     made = Ether(bytes(packet))
     layer = made[IP] if made.haslayer(IP) else made[IPv6]
     layer.src, layer.dst = layer.dst, layer.src
+    if ttl is not None:
+        setattr(layer, "ttl" if made.haslayer(IP) else "hlim", ttl)
     for kind in (TCP, UDP, SCTP):
         if made.haslayer(kind):
             made[kind].sport, made[kind].dport = made[kind].dport, made[kind].sport

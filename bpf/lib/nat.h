@@ -164,7 +164,7 @@ GH_GLOBAL int gh_nat_map_out(const struct gh_packet *pkt, const union gh_address
  */
 GH_GLOBAL int gh_nat_reserve(const struct gh_packet *pkt)
 {
-	struct gh_nat_entry self = { .flags = GH_NAT_HOST };
+	struct gh_nat_entry self = {};
 	const struct gh_nat_entry *owner;
 	struct gh_nat_key out, in;
 
@@ -175,6 +175,7 @@ GH_GLOBAL int gh_nat_reserve(const struct gh_packet *pkt)
 	owner = bpf_map_lookup_elem(&nat, &in);
 	if (owner)
 		return owner->flags & GH_NAT_HOST ? TC_ACT_OK : GH_DROP_NAT_COLLISION;
+	self.flags = GH_NAT_HOST;
 	self.addr = pkt->src;
 	self.port = pkt->sport;
 	self.created_ns = bpf_ktime_get_coarse_ns();

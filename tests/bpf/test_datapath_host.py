@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import pytest
+
 import datapath as dp
 import packets as pk
-import pytest
 from datapath_node import EGRESS, INGRESS, furnish
 from packets import FAMILIES
 
@@ -96,9 +97,7 @@ def test_from_host_to_nobody(path: dp.Datapath, to: str, family: int) -> None:
 
 @pytest.mark.parametrize("family", FAMILIES)
 @pytest.mark.parametrize("sender", ["router", "client"])
-def test_from_host_to_another_nodes_pod(
-    path: dp.Datapath, tunnel: dp.Datapath, sender: str, family: int
-) -> None:
+def test_from_host_to_another_nodes_pod(path: dp.Datapath, tunnel: dp.Datapath, sender: str, family: int) -> None:
     packet = bytes(pk.tcp(sender, "remote", family))
     for each in (path, tunnel):
         ran = each.run("from_host", packet)
@@ -120,7 +119,9 @@ def test_tunnel_leaves_room_for_its_headers(tunnel: dp.Datapath, underlay: str, 
     bare = len(pk.udp("client", "remote", family, data=b"")) - 14
     fits = pk.udp("client", "remote", family, data=b"x" * (1500 - overhead - bare))
     assert tunnel.run("from_pod", bytes(fits)).data_out == pk.forwarded(fits)
-    answer = pk.Ether(tunnel.run("from_pod", bytes(pk.udp("client", "remote", family, data=b"x" * (1501 - overhead - bare)))).data_out)
+    answer = pk.Ether(
+        tunnel.run("from_pod", bytes(pk.udp("client", "remote", family, data=b"x" * (1501 - overhead - bare)))).data_out
+    )
     body = answer[pk.ICMP] if family == 4 else answer[pk.ICMPv6PacketTooBig]
     assert (body.nexthopmtu if family == 4 else body.mtu) == 1500 - overhead
 

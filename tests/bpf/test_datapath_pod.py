@@ -6,13 +6,15 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import pytest
+
 import datapath as dp
 import packets as pk
-import pytest
 from datapath_node import EGRESS, INGRESS, LO, furnish
 from packets import FAMILIES
 
 pytestmark = pytest.mark.root
+
 
 @pytest.fixture(scope="module")
 def path() -> Iterator[dp.Datapath]:
@@ -54,13 +56,24 @@ def broken(packet: pk.Packet, offset: int, value: bytes) -> bytes:
 
 TABLE = [
     Row("SYN to a pod of the node", lambda v: pk.tcp("client", "server", v, flags="S"), dp.REDIRECT, pk.delivered),
-    Row("data to a pod of the node", lambda v: pk.tcp("client", "server", v, data=b"x" * 900), dp.REDIRECT, pk.delivered),
+    Row(
+        "data to a pod of the node", lambda v: pk.tcp("client", "server", v, data=b"x" * 900), dp.REDIRECT, pk.delivered
+    ),
     Row("UDP to a pod of the node", lambda v: pk.udp("client", "server", v), dp.REDIRECT, pk.delivered),
     Row("SCTP to a pod of the node", lambda v: pk.sctp("client", "server", v), dp.REDIRECT, pk.delivered),
     Row("echo to a pod of the node", lambda v: pk.echo("client", "server", v), dp.REDIRECT, pk.delivered),
-    Row("a protocol without ports", lambda v: pk.ip("client", "server", v, **({"proto": 47} if v == 4 else {"nh": 47}))
-        / pk.Raw(b"\0" * 8), dp.REDIRECT, pk.delivered),
-    Row("header options or extensions", lambda v: pk.with_options(pk.tcp("client", "server", v)), dp.REDIRECT, pk.delivered),
+    Row(
+        "a protocol without ports",
+        lambda v: pk.ip("client", "server", v, **({"proto": 47} if v == 4 else {"nh": 47})) / pk.Raw(b"\0" * 8),
+        dp.REDIRECT,
+        pk.delivered,
+    ),
+    Row(
+        "header options or extensions",
+        lambda v: pk.with_options(pk.tcp("client", "server", v)),
+        dp.REDIRECT,
+        pk.delivered,
+    ),
     Row("the pod itself", lambda v: pk.tcp("client", "client", v), dp.REDIRECT, pk.delivered),
     Row("the node's address", lambda v: pk.tcp("client", "node", v, flags="S"), dp.OK),
     Row("the gateway's address", lambda v: pk.echo("client", "router", v), dp.OK),
@@ -71,36 +84,72 @@ TABLE = [
     dropped("another pod's address as source", lambda v: pk.tcp("stranger", "server", v), "INVALID_SOURCE_IP"),
     dropped("the node's address as source", lambda v: pk.tcp("node", "server", v), "INVALID_SOURCE_IP"),
     dropped("nobody's address as source", lambda v: pk.tcp("moon", "server", v), "INVALID_SOURCE_IP"),
-    dropped("multicast", lambda v: pk.udp("client", "224.0.0.251" if v == 4 else "ff02::fb", v), "MULTICAST", connections=1),
+    dropped(
+        "multicast", lambda v: pk.udp("client", "224.0.0.251" if v == 4 else "ff02::fb", v), "MULTICAST", connections=1
+    ),
     dropped("broadcast", lambda v: pk.udp("client", "255.255.255.255", v), "MULTICAST", (4,), 1),
     dropped("loopback", lambda v: pk.udp("client", "127.0.0.1" if v == 4 else "::1", v), "UNROUTABLE", connections=1),
-    dropped("link-local", lambda v: pk.udp("client", "169.254.9.9" if v == 4 else "fe80::9", v), "UNROUTABLE", connections=1),
+    dropped(
+        "link-local", lambda v: pk.udp("client", "169.254.9.9" if v == 4 else "fe80::9", v), "UNROUTABLE", connections=1
+    ),
     dropped("wrong IP version", lambda v: broken(pk.tcp("client", "server", v), 14, b"\x25"), "INVALID_PACKET"),
-    dropped("IPv4 header too short", lambda v: broken(pk.tcp("client", "server", v), 14, b"\x44"), "INVALID_PACKET", (4,)),
-    dropped("longer than the frame", lambda v: broken(pk.tcp("client", "server", v), 16 if v == 4 else 18, b"\x7f\xff"),
-            "INVALID_PACKET"),
-    dropped("TCP data offset below five", lambda v: broken(pk.tcp("client", "server", v), 46 if v == 4 else 66, b"\x40"),
-            "INVALID_L4_HEADER"),
-    dropped("cut inside the UDP header", lambda v: pk.ip("client", "server", v, **({"proto": 17} if v == 4 else {"nh": 17}))
-            / pk.Raw(b"\0\1\0\2"), "INVALID_L4_HEADER"),
-    dropped("ICMP of the other family", lambda v: pk.ip("client", "server", v, **({"proto": 58} if v == 4 else {"nh": 1}))
-            / pk.Raw(b"\x80\0\0\0\0\1\0\1"), "INVALID_L4_HEADER"),
+    dropped(
+        "IPv4 header too short", lambda v: broken(pk.tcp("client", "server", v), 14, b"\x44"), "INVALID_PACKET", (4,)
+    ),
+    dropped(
+        "longer than the frame",
+        lambda v: broken(pk.tcp("client", "server", v), 16 if v == 4 else 18, b"\x7f\xff"),
+        "INVALID_PACKET",
+    ),
+    dropped(
+        "TCP data offset below five",
+        lambda v: broken(pk.tcp("client", "server", v), 46 if v == 4 else 66, b"\x40"),
+        "INVALID_L4_HEADER",
+    ),
+    dropped(
+        "cut inside the UDP header",
+        lambda v: pk.ip("client", "server", v, **({"proto": 17} if v == 4 else {"nh": 17})) / pk.Raw(b"\0\1\0\2"),
+        "INVALID_L4_HEADER",
+    ),
+    dropped(
+        "ICMP of the other family",
+        lambda v: (
+            pk.ip("client", "server", v, **({"proto": 58} if v == 4 else {"nh": 1})) / pk.Raw(b"\x80\0\0\0\0\1\0\1")
+        ),
+        "INVALID_L4_HEADER",
+    ),
     dropped("source routing", lambda v: pk.source_routed(pk.tcp("client", "server", v)), "INVALID_EXTENSION", (6,)),
-    dropped("too many extension headers", lambda v: pk.extended(pk.tcp("client", "server", v),
-            *[pk.IPv6ExtHdrDestOpt() for _ in range(8)]), "INVALID_EXTENSION", (6,)),
-    dropped("an error about nobody's connection", lambda v: pk.error("unreachable", pk.udp("server", "client", v),
-            src="client"), "ICMP_UNRELATED"),
-    dropped("an error that quotes too little", lambda v: pk.error("unreachable", pk.udp("server", "client", v),
-            src="client", quoted=20 if v == 4 else 40), "INVALID_L4_HEADER"),
-    dropped("neither IP nor ARP", lambda _: pk.Ether(src=pk.POD_MAC, dst=pk.HOST_MAC, type=0x88CC) / pk.Raw(b"\0" * 46),
-            "UNSUPPORTED_L3", (4,)),
+    dropped(
+        "too many extension headers",
+        lambda v: pk.extended(pk.tcp("client", "server", v), *[pk.IPv6ExtHdrDestOpt() for _ in range(8)]),
+        "INVALID_EXTENSION",
+        (6,),
+    ),
+    dropped(
+        "an error about nobody's connection",
+        lambda v: pk.error("unreachable", pk.udp("server", "client", v), src="client"),
+        "ICMP_UNRELATED",
+    ),
+    dropped(
+        "an error that quotes too little",
+        lambda v: pk.error("unreachable", pk.udp("server", "client", v), src="client", quoted=20 if v == 4 else 40),
+        "INVALID_L4_HEADER",
+    ),
+    dropped(
+        "neither IP nor ARP",
+        lambda _: pk.Ether(src=pk.POD_MAC, dst=pk.HOST_MAC, type=0x88CC) / pk.Raw(b"\0" * 46),
+        "UNSUPPORTED_L3",
+        (4,),
+    ),
     dropped("ARP for somebody else", lambda _: pk.arp(target="server"), "NEIGHBOUR", (4,)),
     dropped("ARP answer", lambda _: pk.arp(op=2), "NEIGHBOUR", (4,)),
     dropped("ARP with another pod's address", lambda _: pk.arp(who="stranger"), "INVALID_SOURCE_IP", (4,)),
     dropped("solicitation for somebody else", lambda _: pk.solicitation(target="server"), "NEIGHBOUR", (6,)),
     dropped("solicitation from afar", lambda _: pk.solicitation(hop_limit=64), "INVALID_PACKET", (6,)),
-    dropped("solicitation with another pod's address", lambda _: pk.solicitation(who="stranger"), "INVALID_SOURCE_IP", (6,)),
-]  # fmt: skip
+    dropped(
+        "solicitation with another pod's address", lambda _: pk.solicitation(who="stranger"), "INVALID_SOURCE_IP", (6,)
+    ),
+]
 
 CASES = [pytest.param(row, v, id=f"{row.what}-{v}") for row in TABLE for v in row.families]
 

@@ -10,9 +10,9 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-import datapath as dp
 import pytest
 
+import datapath as dp
 from glasshive import bpf
 from glasshive.net import netns, sysctl
 
@@ -93,7 +93,8 @@ def add_world() -> None:
 
 def attach(node: Node, program: str, ifindex: int, direction: str) -> None:
     link = netns.in_netns(
-        node.name, lambda: bpf.link.attach_tc(node.datapath.programs[program], ifindex, direction)  # type: ignore[arg-type]
+        node.name,
+        lambda: bpf.link.attach_tc(node.datapath.programs[program], ifindex, direction),  # type: ignore[arg-type]
     )
     node.links.append(link)
 
@@ -209,7 +210,7 @@ def ping(source: str, target: str, *options: str) -> str:
     return sh(f"ping -c 2 -i 0.2 -W 2 {' '.join(options)} {target}", source)
 
 
-def exchange(kind: str, client: str, server: str, address: str, size: int = 1000, rounds: int = 3) -> str:
+def exchange(kind: str, client: str, server: str, address: str, *, size: int = 1000, rounds: int = 3) -> str:
     """Bytes there and back by a TCP or UDP socket pair; returns whom the server saw."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     type_ = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
@@ -339,7 +340,7 @@ def test_closed_port_is_reported_to_the_pod(fabric: Fabric, target: str, family:
 def test_hop_limit_is_reported_to_the_pod(fabric: Fabric, family: str) -> None:
     """With one hop the router answers, as traceroute expects."""
     done = subprocess.run(
-        ["ip", "netns", "exec", "b-p11", "ping", "-c", "1", "-W", "2", "-t", "1", fabric.nodes[1].pods[0].address(family)],
+        ["ip", "netns", "exec", "b-p11", "ping", "-c1", "-W2", "-t1", fabric.nodes[1].pods[0].address(family)],
         capture_output=True, text=True, timeout=10, check=False,
     )  # fmt: skip
     router = {"4": "10.244.1.1", "6": "fd00:10:244:1::1"}[family]
@@ -385,7 +386,10 @@ def test_spoofed_source_is_dropped(fabric: Fabric) -> None:
     sh("ip -n b-p11 addr add 10.244.1.12/32 dev eth0")
     try:
         done = subprocess.run(
-            "ip netns exec b-p11 ping -c 1 -W 1 -I 10.244.1.12 10.244.2.11".split(), capture_output=True, timeout=5, check=False
+            ["ip", "netns", "exec", "b-p11", "ping", "-c", "1", "-W", "1", "-I", "10.244.1.12", "10.244.2.11"],
+            capture_output=True,
+            timeout=5,
+            check=False,
         )
         assert done.returncode != 0
     finally:
