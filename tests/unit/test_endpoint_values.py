@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glasshive.endpoint.ids import IdPool
+from glasshive.endpoint.quarantine import AddressBook
 from glasshive.endpoint.store import EndpointStore
 from glasshive.errors import ExhaustedError, UsageError
+from glasshive.ipam.node_pool import NodePool
 from glasshive.model.address import IPV4_ALL, IPV6_ALL, Prefix, is_ipv4, parse, render, render_all
 from glasshive.model.endpoint import Endpoint, PodRef
 from glasshive.model.node import NodeFacts, router_of
@@ -146,3 +148,45 @@ def test_the_journal_does_not_grow_for_ever(tmp_path: Path, monkeypatch: pytest.
     store.save(endpoint(2))
     assert len(store.path.read_text().splitlines()) <= 12
     assert EndpointStore(store.path).load() == [endpoint(2)]
+
+
+def book(forgotten: list[frozenset[bytes]]) -> AddressBook:
+    return AddressBook(NodePool(["10.244.1.0/29"]), forgotten.append)
+
+
+def taken(made: AddressBook, owner: str) -> tuple[bytes, ...]:
+    return tuple(parse(str(one)) for one in made.take(owner))
+
+
+def test_an_address_is_forgotten_before_somebody_else_gets_it() -> None:
+    forgotten: list[frozenset[bytes]] = []
+    made = book(forgotten)
+    owned = {f"o{n}": taken(made, f"o{n}") for n in range(5)}
+    made.give_back("o1", owned["o1"])
+    assert made.resting == 1
+    assert len(made) == 4
+    assert taken(made, "new") == owned["o1"], "the pool was exhausted: the resting address is forgotten and given"
+    assert forgotten == [frozenset(owned["o1"])]
+    with pytest.raises(ExhaustedError):
+        made.take("more")
+
+
+def test_an_owner_that_comes_back_does_not_meet_its_own_past() -> None:
+    forgotten: list[frozenset[bytes]] = []
+    made = book(forgotten)
+    first = taken(made, "o")
+    made.give_back("o", first)
+    assert taken(made, "o") != first
+    assert forgotten == [frozenset(first)]
+
+
+def test_freeing_in_two_steps_leaves_newcomers_alone() -> None:
+    forgotten: list[frozenset[bytes]] = []
+    made = book(forgotten)
+    first = taken(made, "o")
+    made.give_back("o", first)
+    assert made.leaving() == frozenset(first)
+    again = taken(made, "o")
+    assert made.left() == 0, "the second owner of that name keeps its addresses"
+    assert made.pool.owned("o") is not None
+    assert again != first

@@ -69,6 +69,7 @@ class Agent:
         self.drops = DropWatch(self.datapath.objects, self.datapath.drop_names)
         self.identities = PodIdentities(self.client, self.datapath, self.view)
         self.cni = CniServer(self.datapath, self.identities.identity_of)
+        self.cni.ready = lambda: "" if self.ready.is_set() else "its agent is starting"
         context = AgentContext(self.config, self.datapath, self.view, self.identities, self.drops)
         for name, make in FEATURES:
             feature = make(context)

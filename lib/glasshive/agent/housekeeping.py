@@ -44,13 +44,21 @@ class Housekeeping:
             "restingAddresses": self._datapath.endpoints.parts.addresses.resting,
         }
 
+    async def _purge(self) -> None:
+        """Free the addresses of departed pods. The tables are searched in a thread: pods can be attached meanwhile."""
+        book = self._datapath.endpoints.parts.addresses
+        addresses = book.leaving()
+        if addresses:
+            await asyncio.to_thread(book.forget, addresses)
+            book.left()
+
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         due = loop.time() + self._interval
         while True:
             await asyncio.sleep(PURGE_SECONDS)
             try:
-                self._datapath.endpoints.parts.addresses.purge()
+                await self._purge()
                 if loop.time() >= due:
                     self._last = await asyncio.to_thread(self._datapath.connections.collect)
                     found = self._last.connections + self._last.translations
