@@ -38,6 +38,8 @@ def spoil(cluster: AgentCluster) -> None:
     with Map.open(f"/sys/fs/bpf/glasshive/{cluster.config.name}/node1/maps/ipcache") as ipcache:
         for address in ("198.51.100.7", "172.30.0.11"):
             ipcache.update({"prefixlen": 128, "addr": parse(address)}, {"identity": 4242})
+    with Map.open(f"/sys/fs/bpf/glasshive/{cluster.config.name}/node1/maps/endpoints") as endpoints:
+        endpoints.update(parse("10.244.1.77"), {"ifindex": 4242, "id": 77})
 
 
 def test_a_node_that_joins_moves_and_leaves() -> None:
@@ -55,6 +57,8 @@ def test_a_node_that_joins_moves_and_leaves() -> None:
 
             await eventually(lambda: via("172.30.0.19"), 5, "a new node's pod prefix must be routed")
             assert await entry(cluster, "198.51.100.7", 32) is None, "what nobody claims is removed"
+            known = {row["address"] for row in await cluster.ask("node1", "/v1/maps/endpoints")}
+            assert known == {"172.30.0.11", "10.244.1.1"}
             own = await entry(cluster, "172.30.0.11", 32)
             assert own is not None
             assert own["identity"] == 1, "what was changed by somebody is mended"

@@ -104,6 +104,9 @@ def test_departure_leaves_nothing_and_requests_are_idempotent() -> None:
             assert await cluster.attach("one", "node1") == first, "a repeated ADD gives the same answer"
             assert await cluster.cni("CHECK", "one") == {}
             assert await cluster.ping("one", addresses_of(await cluster.cni("ADD", "two"))[0])
+            stolen = addresses_of(first)[0]
+            await cluster.run_in(cluster.netns_of("one"), "ip", "addr", "del", f"{stolen}/32", "dev", "eth0")
+            assert (await cluster.cni("CHECK", "one"))["details"] == f"eth0 lacks the address {stolen}"
             await cluster.run_in(cluster.paths.node_netns("node1"), "ip", "link", "del", "gh1")
             damaged = await cluster.cni("CHECK", "one")
             assert damaged["code"] == 102

@@ -69,6 +69,7 @@ class Datapath:
         self._hurry: ExitStack | None = None
         self._calm: asyncio.TimerHandle | None = None
         self._wire: netlink.Socket | None = None
+        self._host_entries: list[HostEntry] = []
 
     def start(self) -> None:
         """Bring the node's datapath up, or take it over. Errors name what is missing; a second start mends the rest."""
@@ -90,7 +91,7 @@ class Datapath:
         attaching = time.perf_counter()
         with bpf.expedited_rcu():
             restored = self.endpoints.restore()
-            self._fill(made)
+            self._fill()
             self._attach_devices(made)
             self.endpoints.adopt()
         self.timing_ms["attach"] = _since(attaching)
@@ -120,7 +121,7 @@ class Datapath:
             self._calm.cancel()
         self._calm = asyncio.get_running_loop().call_later(HURRY_SECONDS, self._end_hurry)
 
-    def host_entries(self, made: Devices) -> list[HostEntry]:
+    def _own_addresses(self, made: Devices) -> list[HostEntry]:
         """The node's own addresses as endpoints: fabric addresses at its device, routers at ``gh_host``."""
         host = self.objects.number("gh_endpoint_flags", "GH_ENDPOINT_HOST")
         router = host | self.objects.number("gh_endpoint_flags", "GH_ENDPOINT_ROUTER")
@@ -144,6 +145,7 @@ class Datapath:
         mtu = pod_mtu(fabric_mtu, tunnel=config.tunnel, underlay_ipv4=_underlay_is_ipv4(self.node))
         self.ways = Ways(made.device, made.host, config.tunnel, mtu)
         self.routes = RouteSync(self._wire)
+        self._host_entries = self._own_addresses(made)
         programs = PodPrograms(
             objects.needed(found, "programs", "from_pod"), objects.needed(found, "programs", "to_pod")
         )
@@ -158,9 +160,14 @@ class Datapath:
         self.endpoints = EndpointTable(parts, mtu)
         self.departures = Departures(self.endpoints)
 
-    def _fill(self, made: Devices) -> None:
+    def reconcile(self) -> int:
+        """Compare endpoints and ipcache with the kernel's maps and mend these; how many entries were wrong."""
+        endpoints = self.endpoints.parts.endpoints.reconcile(self.endpoints, self._host_entries)
+        return sum(endpoints) + sum(self.ipcache.reconcile())
+
+    def _fill(self) -> None:
         """Endpoints as they should be; ipcache and routes of this node. Other nodes' stay until the API told all."""
-        self.endpoints.parts.endpoints.reconcile(self.endpoints, self.host_entries(made))
+        self.endpoints.parts.endpoints.reconcile(self.endpoints, self._host_entries)
         self.ipcache.set_node(self.node)
         self.ipcache.flush()
         self.routes.add(desired([self.node], self.node.name, self.ways))

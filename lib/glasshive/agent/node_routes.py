@@ -39,7 +39,7 @@ class NodeRoutes:
         await background.stop(self._task)
 
     def status(self) -> dict[str, Any]:
-        """How many routes there are, and how many ipcache entries were mended by the last comparison."""
+        """How many routes there are, and how many map entries were mended by the last comparison."""
         return dict(self._last)
 
     def _on_node(self, name: str, facts: NodeFacts | None) -> None:
@@ -55,7 +55,7 @@ class NodeRoutes:
             try:
                 self._write()
             except GlasshiveError as error:
-                log.error("routes or ipcache are not as they should be: %s", error)  # noqa: TRY400
+                log.error("routes or maps are not as they should be: %s", error)  # noqa: TRY400
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._changed.wait(), RECONCILE_SECONDS if self._view.synced else 1.0)
             self._changed.clear()
@@ -75,7 +75,7 @@ class NodeRoutes:
         wanted = desired(nodes, config.node, datapath.ways)
         if self._view.synced:
             changed = datapath.routes.apply(wanted)
-            mended = sum(datapath.ipcache.reconcile())
+            mended = datapath.reconcile()
         else:
             changed, mended = datapath.routes.add(wanted), 0
         self._last = {"routes": len(wanted), "changed": changed, "mended": mended}

@@ -8,6 +8,7 @@ hot path of pod creation.
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -16,18 +17,18 @@ from glasshive.endpoint.ids import IdPool
 from glasshive.endpoint.links import PodLinks
 from glasshive.endpoint.quarantine import AddressBook
 from glasshive.endpoint.store import EndpointStore
-from glasshive.errors import UsageError
+from glasshive.errors import GlasshiveError, UsageError
 from glasshive.ipam.node_pool import PodAddresses
 from glasshive.ipcache.sync import IpcacheSync
 from glasshive.maps.endpoints import EndpointsMap
 from glasshive.model.address import V4_MAPPED, Address, render
 from glasshive.model.endpoint import IFINDEX_OFFSET, Endpoint, PodRef
-from glasshive.net import netlink, veth
+from glasshive.net import netlink, netns, veth
 
 log = logging.getLogger(__name__)
 
 _POD_MAC_PREFIX, _HOST_MAC_PREFIX = b"\x02\x67", b"\x06\x67"
-_IFLA_IFNAME = 3
+_IFLA_IFNAME, _IFA_ADDRESS = 3, 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,17 +193,22 @@ class EndpointTable:
 
     # -- looking
 
-    def check(self, endpoint: Endpoint, netns: str) -> list[str]:
+    def check(self, endpoint: Endpoint, sandbox_netns: str) -> list[str]:
         """What is wrong with an endpoint, in words; empty when all is as it was made."""
         wrong = []
-        if endpoint.netns != netns:
-            wrong.append(f"it was made in {endpoint.netns}, not in {netns}")
+        if endpoint.netns != sandbox_netns:
+            wrong.append(f"it was made in {endpoint.netns}, not in {sandbox_netns}")
         if self._host_links().get(endpoint.ifindex) != endpoint.host_ifname:
             wrong.append(f"the host side {endpoint.host_ifname} (index {endpoint.ifindex}) is missing")
         else:
             wrong += [f"no program at {hook} of {endpoint.host_ifname}" for hook in self.parts.links.missing(endpoint)]
         if not self.parts.endpoints.has(endpoint):
             wrong.append("the map endpoints lacks it or differs")
+        try:
+            missing = set(endpoint.addresses) - addresses_in(sandbox_netns)
+        except GlasshiveError as error:
+            return [*wrong, f"{sandbox_netns} cannot be looked into: {error}"]
+        wrong += [f"{endpoint.ifname} lacks the address {render(address)}" for address in sorted(missing)]
         return wrong
 
     # -- inside
@@ -234,6 +240,20 @@ class EndpointTable:
             gateway_ipv6=self._gateway_texts[1],
             pod_name=endpoint.ifname,
         )
+
+
+def addresses_in(target: str) -> set[Address]:
+    """Addresses of the pod's interface, as the kernel has them in the pod's network namespace."""
+    found = set()
+    wire = netns.socket_in(target)
+    try:
+        for body in wire.dump(netlink.RTM_GETADDR, f"addresses in {target}", netlink.ifaddr(0, 0, 0)):
+            raw = netlink.attributes(body, 8).get(_IFA_ADDRESS, b"")
+            if struct.unpack_from("=I", body, 4)[0] == veth.POD_IFINDEX:
+                found.add(Address(V4_MAPPED + raw if len(raw) == 4 else raw))
+    finally:
+        wire.close()
+    return found
 
 
 def owner_of(endpoint: Endpoint) -> str:
