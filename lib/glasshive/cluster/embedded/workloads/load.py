@@ -73,9 +73,11 @@ class Load:
                 await asyncio.wait_for(self._stop.wait(), self._options.interval)
             except TimeoutError:
                 before = self._report(before)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        pending = set(tasks)
+        while pending:  # more than once: Python 3.11's wait_for loses a cancellation that meets its result
+            for task in pending:
+                task.cancel()
+            _, pending = await asyncio.wait(pending, timeout=0.2)
         self._report(before, quiet=True)
         print(self._total.line(time.monotonic() - started, final=True), flush=True)
         return 1 if self._total.errors else 0
