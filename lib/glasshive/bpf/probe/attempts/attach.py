@@ -69,7 +69,7 @@ def _cgroup(kind: int, hook: int) -> str:
 
 
 def _sk_lookup() -> str:
-    namespace = os.open("/proc/self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
+    namespace = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
     try:
         with _program(30, 1, expected=_SK_LOOKUP) as program:
             os.close(syscalls.create_link(program, namespace, _SK_LOOKUP))
