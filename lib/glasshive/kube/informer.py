@@ -27,6 +27,8 @@ EventType = Literal["ADDED", "MODIFIED", "DELETED"]
 Handler = Callable[[EventType, Object | None, Object | None], None]
 """Called as (type, old, new) in the event loop; ``old`` is None for ADDED, ``new`` is None for DELETED."""
 Indexer = Callable[[Object], Iterable[str]]
+Trim = Callable[[Object], Object]
+"""Gives the part of an object that is worth keeping; its metadata must keep name, namespace, uid, resourceVersion."""
 
 HEALTHY_SECONDS = 1.0
 """A watch that lived this long was a success: the next failure starts with a short wait again."""
@@ -38,6 +40,7 @@ class Informer:
     """Follow ``resource`` (all namespaces, or one), keep its objects, call handlers for every change.
 
     ``indexers`` maps an index name to a function that gives the values under which ``by_index`` finds an object.
+    With ``trim`` only what it returns is kept and shown to handlers: for caches that must stay small.
     """
 
     def __init__(
@@ -50,6 +53,7 @@ class Informer:
         field_selector: str = "",
         label_selector: str = "",
         indexers: Mapping[str, Indexer] | None = None,
+        trim: Trim | None = None,
     ) -> None:
         self.client = client
         self.resource = resource
@@ -57,6 +61,7 @@ class Informer:
         self.field_selector = field_selector
         self.label_selector = label_selector
         self.last_error: ApiError | None = None
+        self._trim = trim
         self._handlers: list[Handler] = [on_event] if on_event else []
         self._objects: dict[Key, Object] = {}
         self._indexers = dict(indexers or {})
@@ -200,6 +205,8 @@ class Informer:
             if uid_of(old) != uid:  # deleted and made again while nobody looked
                 self._drop(key)
                 old = None
+        if self._trim is not None:
+            obj = self._trim(obj)
         self._objects[key] = obj
         self._reindex(key, old, obj)
         self._emit("ADDED" if old is None else "MODIFIED", old, obj)
