@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
@@ -60,7 +59,7 @@ class CniServer:
             case "ADD":
                 return await self._add(request)
             case "DEL":
-                return await self._delete(request)
+                return self._delete(request)
             case "CHECK":
                 return self._check(request)
             case "STATUS":
@@ -96,13 +95,14 @@ class CniServer:
             raise CniError(Code.CHECK_FAILED, text, "; ".join(wrong))
         return result(known, self._datapath.endpoints.gateways(), request.version)
 
-    async def _delete(self, request: Request) -> dict[str, Any]:
-        """Idempotent: what is gone already is no error, and neither is a container that was never here."""
+    def _delete(self, request: Request) -> dict[str, Any]:
+        """Idempotent: what is gone already is no error, and neither is a container that was never here.
+
+        The pod is cut off when this returns; its device follows within some 100 ms, or with its namespace.
+        """
         endpoint = self._datapath.endpoints.find(request.container_id, request.ifname)
         if endpoint is not None:
-            await self._datapath.departures.remove(endpoint)
-        else:
-            await self._datapath.departures.settled(request.container_id, request.ifname)
+            self._datapath.departures.remove(endpoint)
         return {}
 
     def _check(self, request: Request) -> dict[str, Any]:
@@ -120,13 +120,11 @@ class CniServer:
         return {}
 
     async def _collect(self, request: Request) -> dict[str, Any]:
-        """Remove every endpoint that the runtime does not want any more."""
+        """Remove every endpoint that the runtime does not want any more, and wait until all have gone."""
         keep = {f"{container_id}/{ifname}" for container_id, ifname in request.attachments()}
-        unwanted = [one for one in self._datapath.endpoints if owner_of(one) not in keep]
-        outcomes = await asyncio.gather(*map(self._datapath.departures.remove, unwanted), return_exceptions=True)
-        failures = [one for one in outcomes if isinstance(one, BaseException)]
-        if failures:
-            raise CniError(Code.IO_FAILURE, f"{len(failures)} endpoints could not be removed", str(failures[0]))
+        for endpoint in [one for one in self._datapath.endpoints if owner_of(one) not in keep]:
+            self._datapath.departures.remove(endpoint)
+        await self._datapath.departures.drained()
         return {}
 
 

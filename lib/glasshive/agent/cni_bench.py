@@ -25,10 +25,9 @@ BENCH_IDENTITY = 300
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Operations done one after the other or ``concurrency`` at a time, and how long one took (ms)."""
+    """Operations done one after the other, and how long one took (ms)."""
 
     count: int
-    concurrency: int
     per_second: float
     median_ms: float
     p99_ms: float
@@ -44,6 +43,8 @@ class PodRates:
     add_alone: Rate
     """The CNI request alone, without making the namespace."""
     delete: Rate
+    delete_trailing_ms: float
+    """From the last answer to a DEL until the last device has gone."""
     load_ms: float
 
     def to_json(self) -> dict[str, Any]:
@@ -74,16 +75,20 @@ async def _measure(config: AgentConfig, node: NodeFacts, live: int, adds: int, o
         times = await bench.add_many(adds)
         whole = [one + two for one, two in times]
         last = bench.names[live:]
-        removal = await bench.delete_many(last, concurrency=64)
+        removal = await bench.delete_many(last)
+        began = time.perf_counter()
+        await datapath.departures.drained()
+        trailing = time.perf_counter() - began
         return PodRates(
             live=live,
-            add=_rate(whole, sum(whole), 1),
-            add_alone=_rate([two for _, two in times], sum(two for _, two in times), 1),
+            add=_rate(whole, sum(whole)),
+            add_alone=_rate([two for _, two in times], sum(two for _, two in times)),
             delete=removal,
+            delete_trailing_ms=round(trailing * 1000, 1),
             load_ms=datapath.timing_ms["load_and_attach"],
         )
     finally:
-        await bench.delete_many(list(bench.names), concurrency=64)
+        await bench.delete_many(list(bench.names))
         await datapath.stop()
 
 
@@ -110,24 +115,18 @@ class _Bench:
             times.append((made - began, time.perf_counter() - made))
         return times
 
-    async def delete_many(self, names: Sequence[str], concurrency: int) -> Rate:
-        """Detach and remove sandboxes, ``concurrency`` at a time."""
-        waiting = list(names)
+    async def delete_many(self, names: Sequence[str]) -> Rate:
+        """Detach and remove sandboxes, one after the other."""
         times: list[float] = []
-
-        async def worker() -> None:
-            while waiting:
-                name = waiting.pop()
-                began = time.perf_counter()
-                await self._ask("DEL", name)
-                netns.delete(name, missing_ok=True)
-                times.append(time.perf_counter() - began)
-
-        began = time.perf_counter()
-        await asyncio.gather(*(worker() for _ in range(concurrency)))
-        took = time.perf_counter() - began
-        self.names = [name for name in self.names if name not in set(names)]
-        return _rate(times, took, concurrency)
+        for name in names:
+            began = time.perf_counter()
+            await self._ask("DEL", name)
+            netns.delete(name, missing_ok=True)
+            times.append(time.perf_counter() - began)
+            await asyncio.sleep(0)  # a request's end: the loop turns, as it does between requests of a socket
+        gone = set(names)
+        self.names = [name for name in self.names if name not in gone]
+        return _rate(times, sum(times))
 
     async def _ask(self, command: str, name: str) -> None:
         answer = await self._cni.handle(
@@ -144,11 +143,10 @@ class _Bench:
             raise GlasshiveError(f"CNI {command} of {name}: {answer['msg']}")
 
 
-def _rate(times: Sequence[float], seconds: float, concurrency: int) -> Rate:
+def _rate(times: Sequence[float], seconds: float) -> Rate:
     ordered = sorted(times) or [0.0]
     return Rate(
         count=len(times),
-        concurrency=concurrency,
         per_second=round(len(times) / seconds, 1) if seconds else 0.0,
         median_ms=round(ordered[len(ordered) // 2] * 1000, 3),
         p99_ms=round(ordered[min(len(ordered) - 1, int(len(ordered) * 0.99))] * 1000, 3),
