@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from glasshive import bpf
-from glasshive.bpf import Map, Program
-from glasshive.errors import MapIncompatibleError, NotFoundError
+from glasshive.bpf import Map, ObjectSpec, Program
+from glasshive.errors import GlasshiveError, MapIncompatibleError, NotFoundError
 
 log = logging.getLogger(__name__)
 
@@ -81,7 +81,7 @@ def _load(  # noqa: PLR0917 - what ``load`` was given
         if name == "overlay" and not tunnel:
             continue
         began = time.perf_counter()
-        spec = bpf.ObjectSpec.open(directory / f"{name}.bpf.o")
+        spec = _spec(directory / f"{name}.bpf.o")
         if found.btf is None:
             found.btf = spec.btf
             told = dict(node_config({one.name: int(one) for one in found.enum("gh_node_flags")}))
@@ -100,6 +100,33 @@ def _load(  # noqa: PLR0917 - what ``load`` was given
         found.timing_ms[name] = round((time.perf_counter() - began) * 1000, 2)
     found.taken_over = frozenset(taken_over)
     return found
+
+
+def warm_up(directory: Path) -> None:
+    """Read the objects and load libbpf ahead of need: what a process does before it forks agents is done once for all.
+
+    An object that is not there is left to the one who needs it. A file that changes later is read again.
+    """
+    for name in OBJECTS:
+        with contextlib.suppress(GlasshiveError):
+            spec = _spec(directory / f"{name}.bpf.o")
+            spec.rodata["node_config"]  # parses the types
+            _prepared[directory / f"{name}.bpf.o"] = _changed_ns(directory / f"{name}.bpf.o"), spec
+
+
+_prepared: dict[Path, tuple[int, ObjectSpec]] = {}
+
+
+def _spec(path: Path) -> ObjectSpec:
+    """The object, from ``warm_up`` if it read the same file."""
+    changed_ns, spec = _prepared.pop(path, (0, None))
+    if spec is not None and changed_ns == _changed_ns(path):
+        return spec
+    return ObjectSpec.open(path)
+
+
+def _changed_ns(path: Path) -> int:
+    return path.stat().st_mtime_ns if path.exists() else 0
 
 
 def needed(objects: Objects, kind: str, name: str) -> Any:

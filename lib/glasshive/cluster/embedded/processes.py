@@ -35,8 +35,10 @@ def launch_all(supervisor: Supervisor) -> None:
         supervisor.launch(_zygote(supervisor.paths, node, zygote))
     supervisor.launch(_world(supervisor.paths))
     with lean.imports():
+        from glasshive.agent import config, objects
         from glasshive.cluster.embedded import node_process
 
+        objects.warm_up(config.objects_directory())
     for number, node in enumerate(nodes, 1):
         supervisor.launch(_node(supervisor, number, node, node_process))
     supervisor.progress("control plane, zygotes and agents started")
