@@ -1,4 +1,4 @@
-"""For tests of the pod runtime: one node with a real zygote and a real kubelet, an API server, and a CNI made of plain routes.
+"""For tests of the pod runtime: one node with a real zygote and kubelet, an API server, and a CNI of plain routes.
 
 No agent and no datapath program: the CNI here makes the pod's link and a host route, nothing more.
 """
@@ -137,7 +137,9 @@ class KubeletNode:
 
     async def _spawn(self, *argv: str) -> subprocess.Popen[str]:
         log = (self.paths.run / "log.txt").open("a")
-        process = subprocess.Popen([sys.executable, *argv], stdout=subprocess.PIPE, stderr=log, text=True)
+        process = subprocess.Popen(  # noqa: ASYNC220 - forking does not block
+            [sys.executable, *argv], stdout=subprocess.PIPE, stderr=log, text=True
+        )
         log.close()
         assert process.stdout is not None
         line = await asyncio.wait_for(asyncio.to_thread(process.stdout.readline), 20)

@@ -178,6 +178,7 @@ def test_a_pods_link_works_with_its_first_packet(spaces: list[str]) -> None:
             veth.create_pod_link(pod, pod_link(9), host)
             links.set_route("10.244.7.9/32", dev="ghe9")
             links.set_route("fd00:10:244:7::9/128", dev="ghe9")
+            links.set_neighbour("ghe9", "fd00:10:244:7::9", pod_link(9).pod_mac)
 
     netns.in_netns(node, make)
     for address in ROUTER:

@@ -41,7 +41,7 @@ def test_node_registers_and_pods_answer() -> None:
             print(f"ten pods ready after {time.monotonic() - began:.2f} s")
             status = await node.status("echo-3")
             assert status["phase"] == "Running"
-            assert [ip["ip"] for ip in status["podIPs"]][0] == status["podIP"]
+            assert status["podIPs"][0]["ip"] == status["podIP"]
             answer = await node.run("echo-1", "curl", "-s", f"http://{status['podIPs'][0]['ip']}:8080/hello")
             account = json.loads(answer["stdout"])
             assert (account["pod"], account["node"], account["namespace"]) == ("echo-3", "node1", "default")
@@ -103,8 +103,8 @@ def test_restart_policies_and_back_off() -> None:
             crash = {"command": ["sh", "-c", "echo oops; exit 3"]}
             await node.add("crash", "busybox", container=crash)
             await node.add("fails", "busybox", container=crash, restartPolicy="Never")
-            await node.add("works", "busybox", container={"command": ["sh", "-c", "echo $WHO"], "env": [{"name": "WHO", "value": "me"}]},
-                           restartPolicy="OnFailure")  # fmt: skip
+            greet = {"command": ["sh", "-c", "echo $WHO"], "env": [{"name": "WHO", "value": "me"}]}
+            await node.add("works", "busybox", container=greet, restartPolicy="OnFailure")
             await node.add("absent", "busybox", container={"command": ["/no/such/thing"]}, restartPolicy="Never")
 
             def in_loop(status: dict[str, Any]) -> bool:

@@ -38,9 +38,10 @@ def test_probes_decide_about_readiness_and_restart() -> None:
             await node.add(
                 "sick", container={"livenessProbe": {**QUICK, "httpGet": {"path": "/status/500", "port": 8080}}}
             )
+            is_up = {"command": ["test", "-e", "/tmp/up"]}
             await node.add("slow", container={
-                "startupProbe": {"periodSeconds": 1, "failureThreshold": 30, "exec": {"command": ["test", "-e", "/tmp/up"]}},
-                "livenessProbe": {**QUICK, "exec": {"command": ["test", "-e", "/tmp/up"]}},
+                "startupProbe": {"periodSeconds": 1, "failureThreshold": 30, "exec": is_up},
+                "livenessProbe": {**QUICK, "exec": is_up},
             })  # fmt: skip
             await node.ready("by-http")
             status = await node.until("by-exec", lambda s: s.get("phase") == "Running")
@@ -78,6 +79,7 @@ def test_init_containers_volumes_and_the_environment() -> None:
                 {"name": "scratch", "mountPath": "/scratch"},
                 {"name": "page", "mountPath": "/page", "readOnly": True},
             ]
+            more = [{"name": "key", "mountPath": "/key"}, {"name": "about", "mountPath": "/about"}]
             first = {"name": "first", "image": "busybox", "command": ["sh", "-c", "echo from-init > /scratch/note"]}
             second = {"name": "second", "image": "busybox", "command": ["sh", "-c", "cat /scratch/note; sleep 0.3"]}
             env = [
@@ -86,14 +88,15 @@ def test_init_containers_volumes_and_the_environment() -> None:
                 {"name": "BOTH", "value": "$(ADDRESS)-$(TOKEN)"},
             ]
             await node.add(
-                "full", container={"volumeMounts": [*mounts, {"name": "key", "mountPath": "/key"}, {"name": "about", "mountPath": "/about"}], "env": env},
+                "full", container={"volumeMounts": [*mounts, *more], "env": env},
                 initContainers=[{**first, "volumeMounts": mounts[:1]}, {**second, "volumeMounts": mounts[:1]}],
                 volumes=volumes, hostAliases=[{"ip": "10.9.8.7", "hostnames": ["other.example"]}],
             )  # fmt: skip
             status = await node.ready("full")
             assert [c["state"]["terminated"]["exitCode"] for c in status["initContainerStatuses"]] == [0, 0]
             assert (await node.ask("GET", "/containerLogs/default/full/second"))[1] == "from-init\n"
-            script = "cat /scratch/note /page/sub/index.txt /key/token /about/name; echo; echo $BOTH; cat /etc/hosts; ls /run; echo x > /page/new"
+            files = "/scratch/note /page/sub/index.txt /key/token /about/name"
+            script = f"cat {files}; echo; echo $BOTH; cat /etc/hosts; echo x > /page/new"
             answer = await node.run("full", "sh", "-c", script)
             assert answer["stdout"].startswith(f"from-init\nhellosesamefull\n{status['podIP']}-sesame\n")
             assert "10.9.8.7\tother.example" in answer["stdout"]

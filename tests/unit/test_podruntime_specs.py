@@ -97,8 +97,8 @@ def test_environment_sources_and_expansion() -> None:
     assert containers.references(pod(container)) == set(objects)
     with pytest.raises(ManifestError, match="ConfigMap 'absent' is not there"):
         containers.environment(pod(), {"envFrom": [{"configMapRef": {"name": "absent"}}]}, objects, PLACE)
+    wrong = {"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "z"}}}]}
     with pytest.raises(ManifestError, match="no key 'z'"):
-        wrong = {"env": [{"name": "X", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "z"}}}]}
         containers.environment(pod(), wrong, objects, PLACE)
     with pytest.raises(ManifestError, match=r"spec\.nothing"):
         containers.pod_field(pod(), "spec.nothing", PLACE)

@@ -5,7 +5,9 @@ and name in the node's: no look-up is needed, and no device is ever moved. Measu
 
 Order matters. The host side comes up first and the pod's second: the device that is opened last has its carrier at once
 and its queue is active when the send returns, so the pod's first packet is not lost to the delayed link watch. Nothing
-is sent on the wire by this: no duplicate address detection, no link-local address, no router solicitation.
+is sent on the wire by this: no duplicate address detection, no link-local address, no router solicitation. (Without a
+link-local address the node's own stack cannot solicit the pod's MAC by ND: the datapath delivers by redirect, and who
+wants plain IPv6 routes to a pod sets its neighbour.)
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ _IFA_ADDRESS, _IFA_LOCAL, _IFA_F_NODAD = 1, 2, 0x02
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PREFSRC = 1, 4, 5, 7
 _SCOPE_LINK = 253
 _IFLA_NUM_TX_QUEUES, _IFLA_NUM_RX_QUEUES = 31, 32
-# The kernel's default is a queue per processor, each with its own sysfs objects: a third of the cost of making the pair.
+# The kernel's default is a queue per processor, each with its own sysfs objects: a third of the cost of the pair.
 # A veth without XDP has no use for them: it sends without a queue lock and receives on the sender's processor.
 _ONE_QUEUE = attr_u32(_IFLA_NUM_TX_QUEUES, 1) + attr_u32(_IFLA_NUM_RX_QUEUES, 1)
 _NDA_DST, _NDA_LLADDR, _NUD_PERMANENT = 1, 2, 0x80
