@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -103,13 +105,38 @@ def test_two_clusters_at_once(name):
     assert remains(before) == []
 
 
+DEPLOYMENT = {
+    "apiVersion": "apps/v1",
+    "kind": "Deployment",
+    "metadata": {"name": "web"},
+    "spec": {
+        "replicas": 6,
+        "selector": {"matchLabels": {"app": "web"}},
+        "template": {
+            "metadata": {"labels": {"app": "web"}},
+            "spec": {"containers": [{"name": "main", "image": "glasshive/echo"}]},
+        },
+    },
+}
+
+
+@pytest.fixture
+def manifest(tmp_path):
+    file = tmp_path / "web.json"
+    file.write_text(json.dumps(DEPLOYMENT))
+    return str(file)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("victim", ["command", "supervisor", "both"])
-def test_crash_during_up_then_down(name, victim):
-    """Kill what brings the cluster up at moments spread over the whole of ``up``."""
+def test_crash_during_up_then_down(name, manifest, victim):
+    """Kill what brings the cluster up at moments spread over the whole of ``up``, pods included."""
     before = residue.snapshot()
     dice = random.Random(victim)  # the moments are arbitrary but the same in every run
-    for moment in [dice.uniform(0.0, 0.3) for _ in range(4)] + [dice.uniform(0.3, 1.5) for _ in range(4)]:
-        command = subprocess.Popen([*GLASSHIVE, "up", name], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    moments = [dice.uniform(0.0, 0.3) for _ in range(3)] + [dice.uniform(0.3, 2.0) for _ in range(5)]
+    up = [*GLASSHIVE, "up", name, "--apply", manifest]
+    for moment in moments:
+        command = subprocess.Popen(up, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(moment)
         if victim != "command":
             for pid in _supervisors(name):
@@ -120,6 +147,21 @@ def test_crash_during_up_then_down(name, victim):
         down = glasshive("down", name, check=False)
         assert down.returncode == 0 or "there is no cluster" in down.stderr, down.stderr
         assert remains(before) == [], f"after a kill at {moment:.3f} s"
+
+
+def test_everything_killed_then_down(name, manifest):
+    """Every process of the cluster dies at once: supervisor, control plane, agents, zygotes, pods."""
+    before = residue.snapshot()
+    glasshive("up", name, "--nodes", "2", "--apply", manifest)
+    groups = [folder for folder, _, _ in os.walk(ClusterPaths(name).cgroup)]
+    pids = [pid for folder in groups for pid in Path(folder, "cgroup.procs").read_text().split()]
+    assert len(pids) > 12
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    assert glasshive("status", name, check=False).returncode == 0
+    glasshive("down", name)
+    assert remains(before) == []
 
 
 def _supervisors(name):

@@ -115,12 +115,12 @@ class Supervisor:
         self._save()
 
     def _take_over(self, previous: State) -> None:
-        """Replace the agents and the control plane of a supervisor that was killed; keep facts, counts and pods."""
+        """Replace all processes of a supervisor that was killed; keep facts, counts, and pods, which need none of them."""
         self.state.facts = previous.facts
         self.state.events = previous.events
         for name, process in previous.processes.items():
             pid = process_alive(process.ident)
-            if pid is not None and process.role != "zygote":
+            if pid is not None:
                 os.kill(pid, signal.SIGKILL)
             self._inventory.forget(Kind.PROCESS, process.ident)
             self.state.processes[name] = ProcessState(name, process.role, restarts=process.restarts + 1)
