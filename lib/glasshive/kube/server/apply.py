@@ -15,7 +15,6 @@ import orjson
 
 from .fieldset import Leaves, Path, item_element, leaves, shown
 from .managers import Entry, Managers, Who, owned, same_leaf
-from .patch_strategic import reorder
 from .schema import ANY, Node
 from .status import StatusError
 
@@ -117,8 +116,22 @@ def _merge(node: Node, live: Any, applied: Any) -> Any:
         have = {item_element(node, item): item for item in live}
         merged_items = {name: _merge(node.item or ANY, have[name], item) if name in have else item
                         for name, item in wanted.items()}  # fmt: skip
-        return reorder(lambda item: item_element(node, item), [*(have | merged_items).values()], [*wanted], [*have])
+        everything = have | merged_items
+        return [everything[name] for name in _interleaved([*have], [*wanted])]
     return applied
+
+
+def _interleaved(have: list[str], wanted: list[str]) -> list[str]:
+    """The wanted items in their order; those that only the live list has stay where they were between them."""
+    order: list[str] = []
+    at = 0
+    for name in wanted:
+        while at < len(have) and have[at] not in wanted:
+            order.append(have[at])
+            at += 1
+        order.append(name)
+        at += at < len(have) and have[at] == name
+    return order + [name for name in have[at:] if name not in wanted]
 
 
 def _prune(node: Node, obj: Any, gone: set[Path], kept: set[Path]) -> None:

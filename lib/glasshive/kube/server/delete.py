@@ -45,7 +45,11 @@ class Wish:
 
 async def read_wish(call: Call) -> Wish:
     """DeleteOptions from the body and the query; the body wins."""
-    body = await call.body()
+    return wish_of(call, await call.body())
+
+
+def wish_of(call: Call, body: Any) -> Wish:
+    """The part of `read_wish` after reading."""
     if not isinstance(body, dict):
         raise bad_request("the body of a deletion must be a DeleteOptions object")
     grace = body.get("gracePeriodSeconds")
@@ -57,7 +61,7 @@ async def read_wish(call: Call) -> Wish:
         orphan = call.flag("orphanDependents")
     if orphan is not None:
         policy = "Orphan" if orphan else "Background"
-    if policy not in {*_POLICIES, ""}:
+    if not isinstance(policy, str) or policy not in {*_POLICIES, ""}:
         raise bad_request(f'propagationPolicy: Unsupported value: "{policy}"; use Foreground, Background or Orphan')
     if grace is not None and (not isinstance(grace, int) or isinstance(grace, bool)):
         raise bad_request("gracePeriodSeconds must be a whole number")

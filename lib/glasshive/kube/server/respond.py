@@ -23,7 +23,8 @@ async def json_bytes(request: web.BaseRequest, body: bytes, code: int = 200,
     """A JSON response; gzip if the client takes it and the body is long."""
     response = web.Response(body=body, status=code, content_type="application/json")
     for warning in warnings:
-        text = warning.replace("\\", "\\\\").replace('"', '\\"').replace("\n", " ")
+        plain = "".join(letter if letter.isprintable() else "?" for letter in warning)
+        text = plain.replace("\\", "\\\\").replace('"', '\\"')
         response.headers.add("Warning", f'299 - "{text}"')
     if len(body) > _GZIP_FROM and "gzip" in request.headers.get("Accept-Encoding", ""):
         response.body = await asyncio.get_running_loop().run_in_executor(None, _gzip, body)

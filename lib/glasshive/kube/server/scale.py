@@ -95,7 +95,8 @@ async def _change(api: Api, call: Call, record: Record, body: Any) -> web.Respon
         raise invalid(resource, call.name or "", [fault])
     # The record may have been read before the body was: look again, so that nothing comes in between.
     record = api.store.newest(call.served.table, record.key) or record
-    asked = (body.get("metadata") or {}).get("resourceVersion")
+    metadata = body.get("metadata")
+    asked = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
     if asked and asked not in {"0", str(record.rev)}:
         raise conflict(resource, call.name or "")
     obj, old = record.parse(), record.parse()

@@ -45,22 +45,24 @@ async def bind(api: Api, call: Call) -> web.Response:
     node = target.get("name") if isinstance(target, dict) else None
     if not isinstance(node, str) or not node:
         raise bad_request("a Binding needs target.name, the node's name")
+    metadata = body.get("metadata") if isinstance(body.get("metadata"), dict) else {}
     if call.name is None:
-        call.name = (body.get("metadata") or {}).get("name") or ""
+        call.name = str(metadata.get("name") or "")
         call.served = api.registry.builtin(POD)
     record = _newest(api, call)
     obj, old = record.parse(), record.parse()
+    conditions_before = (obj.get("status") or {}).get("conditions") or []
     if obj["metadata"].get("deletionTimestamp"):
         raise conflict(POD, call.name, f"pod {call.name} is being deleted, cannot be assigned to a host")
     if obj["spec"].get("nodeName"):
         raise conflict(POD, call.name, f'pod {call.name} is already assigned to node "{obj["spec"]["nodeName"]}"')
     obj["spec"]["nodeName"] = node
-    annotations = (body.get("metadata") or {}).get("annotations")
-    if isinstance(annotations, dict) and annotations:
+    annotations = metadata.get("annotations")
+    if isinstance(annotations, dict) and annotations and all(isinstance(v, str) for v in annotations.values()):
         obj["metadata"]["annotations"] = {**(obj["metadata"].get("annotations") or {}), **annotations}
-    conditions = [c for c in obj["status"].get("conditions") or [] if c.get("type") != "PodScheduled"]
+    conditions = [c for c in conditions_before if c.get("type") != "PodScheduled"]
     scheduled = {"type": "PodScheduled", "status": "True", "lastProbeTime": None, "lastTransitionTime": api.stamp()}
-    obj["status"]["conditions"] = [*conditions, scheduled]
+    obj.setdefault("status", {})["conditions"] = [*conditions, scheduled]
     if not call.dry_run:
         await api.put(call.served, record.key, obj, old)
     return await json_object(call.request, success(), 201)
@@ -74,10 +76,7 @@ async def evict(api: Api, call: Call) -> web.Response:
     done = pod["metadata"].get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
     if not done:
         _check_budgets(api, call, pod)
-    options = (body.get("deleteOptions") if isinstance(body, dict) else None) or {}
-    grace = options.get("gracePeriodSeconds")
-    wish = delete.Wish(grace if isinstance(grace, int) else None, str(options.get("propagationPolicy") or ""), "", "",
-                       call.dry_run or "All" in (options.get("dryRun") or []))  # fmt: skip
+    wish = delete.wish_of(call, (body.get("deleteOptions") if isinstance(body, dict) else None) or {})
     _, pending = delete.delete_record(api, call.served, record.key, record, wish)
     await pending
     return await json_object(call.request, success(), 201)
