@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from glasshive.agent.config import AgentConfig
-from glasshive.agent.datapath import only_families
+from glasshive.agent.datapath import endpoint_entries, only_families
 from glasshive.agent.facts import node_facts, node_to_json, pod_facts
 from glasshive.errors import UsageError
 from glasshive.model.address import Prefix, parse
@@ -41,6 +41,18 @@ def test_a_node_that_lacks_much(caplog: pytest.LogCaptureFixture) -> None:
     broken = {"metadata": {"name": "n"}, "status": {"addresses": [{"type": "InternalIP", "address": "x"}]}}
     assert node_facts(broken) == NodeFacts("n")
     assert "'x' is not an IP address" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("prefixes", "entries"),
+    [
+        (["10.244.1.0/24", "fd00:10:244:1::/64"], 4096),
+        (["10.244.0.0/20", "fd00:10:244:1::/64"], 8224),
+        (["fd00:10:244:1::/64"], 32768),
+    ],
+)
+def test_the_map_of_endpoints_has_room_for_a_full_pool(prefixes: list[str], entries: int) -> None:
+    assert endpoint_entries(NodeFacts("n", (), tuple(map(Prefix.parse, prefixes)))) == entries
 
 
 def test_a_node_in_a_cluster_of_one_family() -> None:

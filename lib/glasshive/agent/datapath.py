@@ -43,6 +43,7 @@ from glasshive.routing.sync import RouteSync
 
 log = logging.getLogger(__name__)
 
+ENDPOINTS_LEAST, ENDPOINTS_MOST, ENDPOINTS_SPARE = 4_096, 32_768, 16
 HURRY_SECONDS = 0.25
 """How long RCU stays expedited after the last change to pods' programs."""
 
@@ -83,9 +84,8 @@ class Datapath:
             tunnel, masquerade = config.tunnel, config.masquerade
             return node_config(node, made, flags, tunnel=tunnel, masquerade=masquerade, families=config.ip_families)
 
-        self.objects = objects.load(
-            config.objects, config.pins, told, tunnel=config.tunnel, map_entries=config.map_entries
-        )
+        entries = {"endpoints": endpoint_entries(node), **config.map_entries}
+        self.objects = objects.load(config.objects, config.pins, told, tunnel=config.tunnel, map_entries=entries)
         self.timing_ms["load"] = _since(loading)
         self._build(made)
         attaching = time.perf_counter()
@@ -193,6 +193,13 @@ class Datapath:
         if self._hurry is not None:
             self._hurry.close()
             self._hurry = None
+
+
+def endpoint_entries(node: NodeFacts) -> int:
+    """Size of the map ``endpoints``: room for a full pool, within reason (the kernel allocates it at once)."""
+    pods = min(1 << (128 - prefix.length) for prefix in node.pod_prefixes)
+    wanted = (pods + ENDPOINTS_SPARE) * len(node.pod_prefixes)
+    return min(max(wanted, ENDPOINTS_LEAST), ENDPOINTS_MOST)
 
 
 def vocabulary(found: Objects, reserved: ReservedIdentities) -> Vocabulary:
