@@ -139,24 +139,21 @@ async def exchange(server: tuple[str, int], name: dns.name.Name, type_: dns.rdat
     query = dns.message.make_query(name, type_, use_edns=0, payload=wire.PAYLOAD_BYTES, id=secrets.randbits(16))
     loop = asyncio.get_running_loop()
     answer: asyncio.Future[dns.message.Message] = loop.create_future()
-    transport, _ = await loop.create_datagram_endpoint(lambda: _Asker(query, answer), remote_addr=server)
+    transport, _ = await loop.create_datagram_endpoint(lambda: _Listener(query, answer), remote_addr=server)
     try:
+        transport.sendto(query.to_wire())
         message = await answer
     finally:
         transport.close()
     return await _exchange_tcp(server, query) if message.flags & dns.flags.TC else message
 
 
-class _Asker(asyncio.DatagramProtocol):
-    """Sends one query; what is not its answer is not listened to."""
+class _Listener(asyncio.DatagramProtocol):
+    """Waits for the answer to one query; does not listen to anything else."""
 
     def __init__(self, query: dns.message.Message, answer: asyncio.Future[dns.message.Message]) -> None:
         self._query = query
         self._answer = answer
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        transport.sendto(self._query.to_wire())
 
     def datagram_received(self, data: bytes, _address: object) -> None:
         try:
