@@ -10,6 +10,7 @@ from typing import Any
 from glasshive.errors import DeadlineError, GlasshiveError
 
 CELL_SECONDS = 60
+QUIET = ["--log-level=ERROR"]  # the kernel would warn about its sockets, which are on loopback and guarded by a key
 _WIDGET = "application/vnd.jupyter.widget-view+json"
 
 OnCell = Callable[[int, int, str], None]
@@ -36,6 +37,7 @@ def execute(notebook: Any, folder: Path, *, cluster: str, name: str, on_cell: On
         resources={"metadata": {"path": str(folder)}},
         record_timing=False,
         store_widget_state=False,
+        extra_arguments=QUIET,
     )
     code = [at for at, cell in enumerate(notebook.cells) if cell.cell_type == "code"]
 

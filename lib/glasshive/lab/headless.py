@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from glasshive.lab.execute import CELL_SECONDS
+from glasshive.lab.execute import CELL_SECONDS, QUIET
 from glasshive.lab.manifest import LabEntry
 
 _ENGINE = "glasshive"
@@ -36,6 +36,7 @@ def run(entry: LabEntry, *, cluster: str, results: Path, say: Callable[[str], No
             cwd=str(entry.folder),
             progress_bar=False,
             execution_timeout=CELL_SECONDS,
+            extra_arguments=QUIET,
         )
     except PapermillExecutionError as failure:
         say(f"  cell {failure.cell_index} failed: {failure.ename}: {failure.evalue}")

@@ -15,7 +15,8 @@ from glasshive.bpf import probe
 from glasshive.cluster import Cluster, connect
 from glasshive.errors import CapabilityError, GlasshiveError, NotFoundError, UsageError
 from glasshive.lab.manifest import LabEntry, find_lab
-from glasshive.lab.sources import drop_counts, snapshot
+from glasshive.lab.sources import drop_counts, last_drop_record, snapshot
+from glasshive.lab.words import drop_reason
 from glasshive.model.check_result import CheckResult, Verdict
 from glasshive.model.traffic import DropCount
 
@@ -100,6 +101,18 @@ class Lab:
             raise NotFoundError(f"pod {name!r} has no {family} address yet")
         return str(wanted[0])
 
+    def free_address(self, node: str) -> str:
+        """Give an IPv4 address of a node's pod range that no pod has: the last usable one that is free."""
+        import ipaddress
+
+        topology = self.cluster.topology()
+        cidrs = [cidr for one in topology.nodes if one.name == node for cidr in one.pod_cidrs if "." in cidr]
+        if not cidrs:
+            raise NotFoundError(f"node {node!r} has no IPv4 pod range", hint="is there a node of that name?")
+        taken = {address for pod in topology.pods for address in pod.addresses}
+        hosts = ipaddress.IPv4Network(cidrs[0])
+        return next(str(one) for one in reversed(list(hosts.hosts())) if str(one) not in taken)
+
     def exec(self, pod: str, command: str | Sequence[str], *, timeout_s: float = 20.0) -> str:
         """Run a command in a pod and give what it printed, errors included."""
         done = self.cluster.exec(pod, command, self.namespace, timeout=timeout_s)
@@ -125,7 +138,21 @@ class Lab:
     def rows(self, node: str, name: str, columns: Sequence[str] = (), **where: object) -> list[dict[str, Any]]:
         """Give rows of a node's BPF map that have these values in these columns."""
         found = [row for row in self.cluster.maps(node, name) if all(_matches(row, *one) for one in where.items())]
-        return [{key: row.get(key) for key in columns} for row in found] if columns else found
+        return _sorted([{key: row.get(key) for key in columns} for row in found] if columns else found)
+
+    def connections(self, node: str, one: str, other: str) -> MapTable:
+        """Show the connections between two pods that a node's conntrack map holds; ``len`` of it counts them."""
+        from glasshive.widgets import MapTable
+
+        ends = {*self.status(one).addresses}, {*self.status(other).addresses}
+        rows = [
+            {"low": row["low"], "high": row["high"], "protocol": row["protocol"]}
+            for row in self.cluster.maps(node, "conntrack")
+            if (row["low"] in ends[0] and row["high"] in ends[1]) or (row["low"] in ends[1] and row["high"] in ends[0])
+        ]
+        view = MapTable(f"connections of {one} and {other} on {node}", _sorted(rows))
+        self._views.append(view)
+        return view
 
     def map(self, node: str, name: str, columns: Sequence[str] = (), **where: object) -> MapTable:
         """Show rows of a node's BPF map as a table."""
@@ -146,6 +173,38 @@ class Lab:
 
         found = since(drop_counts(self.cluster), self._drops_before)
         return DropsChart([one for one in found if not reasons or one.reason in reasons])
+
+    def last_drop(self, reason: str) -> str:
+        """Tell the last packet dropped for a reason: on which node, from where to where, and what the reason means."""
+        latest = last_drop_record(self.cluster, reason)
+        if latest is None:
+            return f"no packet has been dropped for the reason {reason}"
+        node, record = latest
+        flow = f"{record['protocol']} {record['source']} -> {record['destination']}"
+        return f"{node} dropped {flow} ({record['direction']})\n  {reason}: {drop_reason(reason)}"
+
+    def endpoint(self, name: str) -> dict[str, Any]:
+        """Give what the agent knows about a pod: its record as the CNI ADD request left it."""
+        node = self.status(name).node
+        for row in self.cluster.backend.node_request(node, "GET", "/v1/endpoints"):
+            if (row["namespace"], row["pod"]) == (self.namespace, name):
+                return dict(row)
+        raise NotFoundError(f"the agent of {node} has no endpoint for pod {name!r}")
+
+    def links(self, name: str) -> list[str]:
+        """Give the links that hold the datapath's programs at a pod's device: one for each direction."""
+        from glasshive.bpf import inspect
+
+        pod = self.endpoint(name)
+        folder = f"/sys/fs/bpf/glasshive/{self.cluster.name}/{self.status(name).node}/links"
+        programs = {one.id: one.name for one in inspect.programs()}
+        links = {one.id: one for one in inspect.links()}
+        found = []
+        for pin in inspect.pins(folder):
+            if pin.path.name.startswith(f"pod_{pod['id']}_") and pin.id in links:
+                link = links[pin.id]
+                found.append(f"{link.attach_type.lower()}: {programs.get(link.program_id, '?')}")
+        return sorted(found)
 
     # --- questions and checks ---
 
@@ -196,6 +255,11 @@ def _cluster(name: str, nodes: int) -> Cluster:
             hint=f"glasshive down {name}, then run this cell again",
         )
     return found
+
+
+def _sorted(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Put rows in an order of their own: a hash map has none, and readers look for what changed."""
+    return sorted(rows, key=lambda row: [str(value) for value in row.values()])
 
 
 def _matches(row: Mapping[str, Any], key: str, value: object) -> bool:

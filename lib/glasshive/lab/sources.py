@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glasshive.model.traffic import DropCount, Snapshot, Traffic
 
@@ -49,6 +49,16 @@ def parse_devices(text: str) -> dict[str, Traffic]:
             continue
         received_bytes, received, sent_bytes, sent = (int(fields[at]) for at in (0, 1, 8, 9))
         found[name.strip()] = Traffic(sent, sent_bytes, received, received_bytes)
+    return found
+
+
+def last_drop_record(cluster: Cluster, reason: str) -> tuple[str, dict[str, Any]] | None:
+    """Give (node, record) of the last packet that any node dropped for this reason."""
+    found: tuple[str, dict[str, Any]] | None = None
+    for node in cluster.topology().nodes:
+        for record in cluster.backend.node_request(node.name, "GET", "/v1/drop-records")["records"]:
+            if record["reason"] == reason and (found is None or record["timeNs"] > found[1]["timeNs"]):
+                found = node.name, record
     return found
 
 

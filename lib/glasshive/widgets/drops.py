@@ -39,6 +39,7 @@ class DropsChart:
             figure.add_bar(y=reasons, x=packets, name=direction, orientation="h", marker=marker)
         figure.update_layout(
             title="Dropped packets by reason",
+            template="none",
             barmode="stack",
             height=140 + 36 * max(1, len(reasons)),
             margin={"l": 8, "r": 8, "t": 48, "b": 8},

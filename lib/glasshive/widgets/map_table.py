@@ -22,6 +22,9 @@ class MapTable(View):
         self.title = title
         super().__init__(table(title, rows), text(title, rows))
 
+    def __len__(self) -> int:
+        return int(self.state["count"])
+
     def update(self, rows: Sequence[Mapping[str, Any]]) -> None:
         """Show newer entries; sorting and search stay."""
         self.put(table(self.title, rows), text(self.title, rows))

@@ -1,0 +1,38 @@
+"""Why the datapath drops packets, in words for a learner: what it means, and where to look next.
+
+Names are those of the C enum ``gh_drop_reason`` as the library prints them; a test keeps the two together.
+"""
+
+from __future__ import annotations
+
+DROP_REASONS: dict[str, str] = {
+    "none": "nothing was dropped",
+    "invalid-source-ip": "the pod sent from an address that is not its own: compare it with the map of endpoints",
+    "invalid-packet": "the IP header is broken, or longer than the packet",
+    "invalid-l4-header": "the TCP, UDP, SCTP or ICMP header is broken or cut off",
+    "unsupported-l3": "the packet is neither IPv4, IPv6 nor ARP",
+    "write-failed": "the kernel would not let the program change the packet",
+    "tunnel-key": "it arrived on the overlay without saying from which identity",
+    "unroutable": "its destination is a loopback, unspecified or link-local address, which leads nowhere from a pod",
+    "no-endpoint": "its destination is a pod address of this node that no pod has: a pod that is gone, or never was",
+    "ct-create": "there was no room for another connection: look at the conntrack map's size",
+    "invalid-extension": "its IPv6 extension headers are broken, too many, or ask for source routing",
+    "no-tunnel": "its destination wants a tunnel, and this node has none",
+    "unsupported-l2": "the frame is shorter than an Ethernet header",
+    "nat-exhausted": "no port was free to masquerade with towards this destination",
+    "nat-unsupported": "its protocol cannot share the node's address",
+    "fragment-unknown": "it is a later fragment of a datagram whose first one was not seen",
+    "vlan": "a pod sent a frame with a VLAN tag",
+    "ttl-exceeded": "it had been through too many hops",
+    "multicast": "its destination is a multicast or broadcast address, which leads nowhere from a pod",
+    "neighbour": "it is ARP or neighbour discovery, but not a question for the gateway",
+    "icmp-unrelated": "it is an ICMP error about a connection that nobody has",
+    "nat-collision": "the node's own packet would take the place of a masqueraded connection",
+    "nat-no-address": "the node has no address of this family to masquerade with",
+    "wrong-pod": "it was handed to a pod that does not own its destination",
+}
+
+
+def drop_reason(name: str) -> str:
+    """Say what a drop reason means; an unknown one says so."""
+    return DROP_REASONS.get(name, "a reason that this lab kit does not know: see bpf/types/drop.h")
