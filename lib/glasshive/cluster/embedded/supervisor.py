@@ -115,7 +115,7 @@ class Supervisor:
         self._save()
 
     def _take_over(self, previous: State) -> None:
-        """Replace all processes of a supervisor that was killed; keep facts, counts, and pods, which need none of them."""
+        """Replace all processes of a supervisor that was killed; keep facts, counts, and pods: those need no other."""
         self.state.facts = previous.facts
         self.state.events = previous.events
         for name, process in previous.processes.items():
