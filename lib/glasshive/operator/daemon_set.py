@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from glasshive.api.resources import DAEMON_SET, NODE, POD
+from glasshive.api.resources import CONTROLLER_REVISION, DAEMON_SET, NODE, POD
 from glasshive.kube.informer import EventType
 from glasshive.kube.objects import Key, Object, is_terminating, key_of, labels_of
 from glasshive.kube.server.selectors import of_label_selector
-from glasshive.operator import fit
+from glasshive.operator import fit, history
 from glasshive.operator.children import all_of, claims, settle, slow_start
 from glasshive.operator.controller import Context, Controller
 from glasshive.operator.pods import from_template, is_active, is_finished, is_ready, seconds_until_available
+from glasshive.operator.revisions import HASH_LABEL, hash_of
 
 COMPONENT = "daemonset-controller"
-HASH_LABEL = "controller-revision-hash"
 # A daemon serves the node itself, so the node's own troubles are no reason to stay away.
 _TOLERATED = (
     ("node.kubernetes.io/not-ready", "NoExecute"),
@@ -54,8 +52,7 @@ def pod_for(daemon_set: Object, node: str) -> Object:
 
 def template_hash(daemon_set: Object) -> str:
     """Return the label value by which pods of the present template are known."""
-    text = json.dumps(daemon_set["spec"]["template"], sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()[:10]
+    return hash_of(daemon_set["spec"]["template"])
 
 
 def suited(daemon_set: Object, nodes: list[Object]) -> set[str]:
@@ -136,7 +133,8 @@ class DaemonSetController(Controller):
         self._sets = context.caches.of(DAEMON_SET)
         self._pods = context.caches.of(POD)
         self._nodes = context.caches.of(NODE)
-        super().__init__(context, [self._sets, self._pods, self._nodes])
+        self._revisions = context.caches.of(CONTROLLER_REVISION)
+        super().__init__(context, [self._sets, self._pods, self._nodes, self._revisions])
         self._sets.on_event(self.enqueue)
         self._pods.on_event(self._on_pod)
         self._nodes.on_event(self._on_node)
@@ -165,6 +163,8 @@ class DaemonSetController(Controller):
         nodes = self._nodes.values()
         failure: BaseException | None = None
         if not is_terminating(found):
+            used = {labels_of(pod).get(HASH_LABEL, "") for pod in pods}
+            await history.keep(self._revisions, found, "DaemonSet", used)
             todo = plan(found, nodes, pods)
             await all_of([self._pods.delete(pod) for pod in todo.remove])
             names = iter(todo.create_on)

@@ -12,9 +12,8 @@ from glasshive.kube.objects import Object, is_terminating, labels_of
 from glasshive.operator.placements import Demand, NodeLoad
 from glasshive.operator.pods import condition
 from glasshive.operator.quantity import milli
+from glasshive.operator.taints import NOT_READY, covers
 
-NOT_READY = "node.kubernetes.io/not-ready"
-UNREACHABLE = "node.kubernetes.io/unreachable"
 UNSCHEDULABLE = "node.kubernetes.io/unschedulable"
 SHOWN_NODES = 5
 
@@ -129,16 +128,7 @@ def untolerated(pod: Object, node: Object, effects: set[str]) -> Object | None:
 
 def tolerates(pod: Object, taint: Object) -> bool:
     """Tell whether one of the pod's tolerations covers ``taint``."""
-    for toleration in pod["spec"].get("tolerations") or ():
-        if toleration.get("effect") and toleration["effect"] != taint.get("effect"):
-            continue
-        key = toleration.get("key") or ""
-        exists = toleration.get("operator", "Equal") == "Exists"
-        if not key and exists:
-            return True
-        if key == taint.get("key") and (exists or (toleration.get("value") or "") == (taint.get("value") or "")):
-            return True
-    return False
+    return any(covers(toleration, taint) for toleration in pod["spec"].get("tolerations") or ())
 
 
 def taint_text(taint: Object) -> str:

@@ -52,14 +52,15 @@ def limits_of(deployment: Object) -> Limits:
     if strategy.get("type") == "Recreate":
         return Limits(replicas, 0, replicas)
     rolling = strategy.get("rollingUpdate") or {}
-    surge = _share(rolling.get("maxSurge", "25%"), replicas, up=True)
-    unavailable = min(replicas, _share(rolling.get("maxUnavailable", "25%"), replicas, up=False))
+    surge = share(rolling.get("maxSurge", "25%"), replicas, up=True)
+    unavailable = min(replicas, share(rolling.get("maxUnavailable", "25%"), replicas, up=False))
     if not surge and not unavailable:
         unavailable = min(1, replicas)
     return Limits(replicas, surge, unavailable)
 
 
-def _share(value: str | int, whole: int, *, up: bool) -> int:
+def share(value: str | int, whole: int, *, up: bool) -> int:
+    """Return a number, or a percentage of ``whole`` rounded up or down."""
     if isinstance(value, str) and value.endswith("%"):
         part = int(value[:-1]) * whole / 100
         return math.ceil(part) if up else math.floor(part)
@@ -72,7 +73,11 @@ def _share(value: str | int, whole: int, *, up: bool) -> int:
 def template_hash(template: Object, collisions: int = 0) -> str:
     """Return the short name of a pod template; ``collisions`` changes it when the name is taken by something else."""
     text = json.dumps(template, sort_keys=True) + (str(collisions) if collisions else "")
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big")
+    return short_name(int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big"))
+
+
+def short_name(number: int) -> str:
+    """Return ten letters and digits for a hash, without vowels and look-alikes."""
     letters = ""
     for _ in range(10):
         number, digit = divmod(number, len(_HASH_ALPHABET))

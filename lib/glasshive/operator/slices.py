@@ -13,6 +13,7 @@ from typing import Any
 
 from glasshive.api.resources import ENDPOINT_SLICE
 from glasshive.kube.objects import Object, is_terminating, key_of, labels_of, owner_reference, uid_of
+from glasshive.operator.hints import add_hints
 from glasshive.operator.pods import is_finished, is_ready
 
 MANAGER = "endpointslice-controller.k8s.io"
@@ -39,6 +40,7 @@ def desired_slices(service: Object, pods: Iterable[Object], node: Node) -> dict[
             group = groups.setdefault(json.dumps(ports, sort_keys=True), (ports, []))
             group[1].append(_endpoint(service, pod, address, node))
         for ports, endpoints in groups.values():
+            add_hints(service, endpoints)
             for number, first in enumerate(range(0, len(endpoints), MOST_ENDPOINTS)):
                 made = _slice(service, family, ports, number, endpoints[first : first + MOST_ENDPOINTS])
                 slices[made["metadata"]["name"]] = made
