@@ -56,7 +56,7 @@ def test_node_registers_and_pods_answer() -> None:
             await eventually(
                 lambda: len([e for e in Inventory(node.paths.inventory_file).entries() if e.kind == Kind.NETNS]) == 9
             )
-            assert len(list((node.node_dir / "pods").iterdir())) == 9
+            await eventually(lambda: len(list((node.node_dir / "pods").iterdir())) == 9)
             await told(node, "echo-1", "Pulled", "Created", "Started")
 
     asyncio.run(scenario())
@@ -164,7 +164,7 @@ def test_bad_pods_say_why_and_leave_nothing() -> None:
             for name in ("image", "refused-pod", "config"):
                 await node.client.delete(POD, name, "default")
                 await node.deleted(name)
-            assert list((node.node_dir / "pods").iterdir()) == []
+            await eventually(lambda: not list((node.node_dir / "pods").iterdir()))
             assert not [e for e in Inventory(node.paths.inventory_file).entries() if e.kind == Kind.NETNS]
 
     asyncio.run(scenario())

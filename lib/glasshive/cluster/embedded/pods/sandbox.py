@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import stat
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import glasshive
@@ -89,7 +88,7 @@ def enter_base(node_dir: Path) -> None:
         Path(f"{root}{BASE}/{name}").mkdir(parents=True)
     libc.mount(str(node_dir / "pods"), f"{root}{POD_DIRS}", flags=libc.MS_BIND)
     libc.mount("/proc", f"{root}/proc", flags=libc.MS_BIND)
-    for place in _python_elsewhere():
+    for place in _elsewhere():
         libc.mount(place, f"{root}{place}", flags=libc.MS_BIND)
     _fill_mask(f"{root}{_MASK}")
     libc.mount("", str(root), flags=libc.MS_BIND | libc.MS_REMOUNT | libc.MS_RDONLY)
@@ -122,22 +121,23 @@ def _fill_mask(mask: str) -> None:
         Path(f"{mask}/dev/{name}").symlink_to(target)
 
 
-def _python_places() -> list[str]:
-    """Directories a workload may import from later."""
+def _places() -> list[str]:
+    """Directories a pod needs and might not see: where Python and this package are, and programs; parents first."""
     package = str(Path(glasshive.__file__).resolve().parent.parent)
-    return sorted({os.path.realpath(place) for place in (sys.prefix, sys.base_prefix, package)})
+    wanted = {os.path.realpath(place) for place in (sys.prefix, sys.base_prefix, package, "/usr", "/opt")}
+    return sorted(place for place in wanted if Path(place).is_dir())
 
 
-def _python_elsewhere() -> Iterator[str]:
+def _elsewhere() -> list[str]:
     """Those on another file system than the root's, which a bind mount of the root does not show."""
     device = Path("/").stat().st_dev
-    return (place for place in _python_places() if Path(place).stat().st_dev != device)
+    return [place for place in _places() if Path(place).stat().st_dev != device]
 
 
-def _python_hidden() -> Iterator[str]:
+def _unseen() -> list[str]:
     """Those that a pod would not see: on another file system, or below a hidden directory."""
-    elsewhere = set(_python_elsewhere())
-    return (p for p in _python_places() if p in elsewhere or any(p.startswith(f"/{name}/") for name in HIDDEN))
+    elsewhere = set(_elsewhere())
+    return [p for p in _places() if p in elsewhere or any(p.startswith(f"/{name}/") for name in HIDDEN)]
 
 
 def enter_pod(files: dict[str, str], hostname: str, volumes: str = "") -> None:
@@ -163,7 +163,7 @@ def enter_pod(files: dict[str, str], hostname: str, volumes: str = "") -> None:
             "pods need overlayfs, which this kernel refused", error.errno, hint="glasshive doctor"
         ) from None
     _mount_kernel(root)
-    for place in _python_hidden():
+    for place in _unseen():
         Path(f"{root}{place}").mkdir(parents=True, exist_ok=True)
         libc.mount(place, f"{root}{place}", flags=libc.MS_BIND)
     if volumes:
