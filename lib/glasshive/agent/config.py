@@ -32,6 +32,8 @@ class AgentConfig:
     ip_families: tuple[str, ...] = ("ipv4", "ipv6")
     pod_cidrs: tuple[str, ...] = ("10.244.0.0/16", "fd00:10:244::/48")
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16", "fd00:10:96::/112")
+    host_services: tuple[str, ...] = ()
+    """Service addresses that a process of the node itself answers at, such as the cluster's name service."""
     mtu: int = 1500
     device: str = "eth0"
     masquerade: bool = True

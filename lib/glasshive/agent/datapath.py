@@ -33,7 +33,7 @@ from glasshive.ipcache.sync import IpcacheSync
 from glasshive.maps.drops import DropNames
 from glasshive.maps.endpoints import EndpointsMap, HostEntry
 from glasshive.maps.ipcache import IpcacheMap
-from glasshive.model.address import is_ipv4
+from glasshive.model.address import is_ipv4, parse
 from glasshive.model.node import NodeFacts
 from glasshive.net import netlink
 from glasshive.node import devices
@@ -76,7 +76,8 @@ class Datapath:
         """Bring the node's datapath up, or take it over. Errors name what is missing; a second start mends the rest."""
         began = time.perf_counter()
         config, node = self.config, self.node
-        made = devices.prepare(node, config.device, tunnel=config.tunnel)
+        services = [parse(text) for text in config.host_services]
+        made = devices.prepare(node, config.device, tunnel=config.tunnel, services=services)
         self.timing_ms["devices"] = _since(began)
         loading = time.perf_counter()
 
@@ -122,12 +123,13 @@ class Datapath:
         self._calm = asyncio.get_running_loop().call_later(HURRY_SECONDS, self._end_hurry)
 
     def _own_addresses(self, made: Devices) -> list[HostEntry]:
-        """The node's own addresses as endpoints: fabric addresses at its device, routers at ``gh_host``."""
+        """The node's own addresses as endpoints: fabric addresses at its device, routers and services at ``gh_host``."""
         host = self.objects.number("gh_endpoint_flags", "GH_ENDPOINT_HOST")
         router = host | self.objects.number("gh_endpoint_flags", "GH_ENDPOINT_ROUTER")
         identity = self.reserved.number("host")
         entries = [HostEntry(one, made.device, identity, host, made.device_mac) for one in self.node.addresses]
-        return entries + [HostEntry(one, made.host, identity, router) for one in self.node.routers()]
+        entries += [HostEntry(one, made.host, identity, router) for one in self.node.routers()]
+        return entries + [HostEntry(parse(text), made.host, identity, host) for text in self.config.host_services]
 
     def _build(self, made: Devices) -> None:
         """Put the parts together; nothing in the kernel changes here."""

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import errno
 import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from glasshive.errors import CapabilityError, NetlinkError, NotFoundError
-from glasshive.model.address import is_ipv4, render
+from glasshive.model.address import Address, is_ipv4, render
 from glasshive.model.node import NodeFacts
 from glasshive.net import links, netlink, sysctl
 from glasshive.node.config import LOCAL_PORTS, VXLAN_PORT, Devices
@@ -34,8 +35,10 @@ SETTINGS = {
 }
 
 
-def prepare(node: NodeFacts, device: str, *, tunnel: bool) -> Devices:
+def prepare(node: NodeFacts, device: str, *, tunnel: bool, services: Iterable[Address] = ()) -> Devices:
     """Set the namespace up as a node: settings, ``gh_host`` with the router addresses, and the overlay if wanted.
+
+    ``services`` are further addresses of ``gh_host``, at which processes of the node serve its pods.
 
     Runs in the node's network namespace. Idempotent: what is there already stays as it is, connections included.
     Raises NotFoundError when the fabric device is missing.
@@ -48,8 +51,8 @@ def prepare(node: NodeFacts, device: str, *, tunnel: bool) -> Devices:
         if not wire.index(HOST_NAME):
             _create_door(fabric.mtu)
         wire.change(HOST_NAME, up=True, link_local=False)
-        for router in node.routers():
-            wire.add_address(HOST_NAME, f"{render(router)}/{32 if is_ipv4(router) else 128}")
+        for address in (*node.routers(), *services):
+            wire.add_address(HOST_NAME, f"{render(address)}/{32 if is_ipv4(address) else 128}")
         if tunnel:
             if not wire.index(OVERLAY_NAME):
                 wire.vxlan(OVERLAY_NAME, port=VXLAN_PORT, index=OVERLAY_IFINDEX, mtu=fabric.mtu)

@@ -14,23 +14,29 @@ from glasshive.errors import GlasshiveError
 from glasshive.kube.backoff import Backoff
 from glasshive.kube.client import Client
 from glasshive.operator.caches import Caches
+from glasshive.operator.cluster_dns import ClusterDnsController
 from glasshive.operator.config import OperatorConfig
 from glasshive.operator.controller import Context
+from glasshive.operator.cron_job import CronJobController
 from glasshive.operator.daemon_set import DaemonSetController
 from glasshive.operator.definitions import apply_definitions
 from glasshive.operator.deployment import DeploymentController
 from glasshive.operator.endpoint_slice import EndpointSliceController
+from glasshive.operator.endpoints import EndpointsController
 from glasshive.operator.events import EventRecorder
 from glasshive.operator.expiry import EventExpiry
 from glasshive.operator.garbage import GarbageCollector
 from glasshive.operator.job import JobController
 from glasshive.operator.kinds import Kinds
+from glasshive.operator.load_balancer import LoadBalancerController
 from glasshive.operator.namespace import NamespaceController
 from glasshive.operator.node_addresses import NodeAddressController
 from glasshive.operator.node_lifecycle import NodeLifecycleController
 from glasshive.operator.replica_set import ReplicaSetController
 from glasshive.operator.scheduler import Scheduler
 from glasshive.operator.service_account import ServiceAccountController
+from glasshive.operator.stateful_set import StatefulSetController
+from glasshive.operator.taint_eviction import TaintEvictionController
 
 log = logging.getLogger(__name__)
 
@@ -54,14 +60,20 @@ class Operator:
         self.scheduler = Scheduler(context)
         self.parts: list[_Part] = [
             NodeAddressController(context),
+            ClusterDnsController(context),
             self.scheduler,
             ReplicaSetController(context),
             DeploymentController(context),
             DaemonSetController(context),
+            StatefulSetController(context),
             JobController(context),
+            CronJobController(context),
             ServiceAccountController(context),
             EndpointSliceController(context),
+            EndpointsController(context),
+            LoadBalancerController(context),
             NodeLifecycleController(context),
+            TaintEvictionController(context),
             EventExpiry(client),
         ]
         kinds = Kinds(self.caches)

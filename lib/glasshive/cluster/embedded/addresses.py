@@ -14,6 +14,7 @@ world ext0   203.0.113.10/24 (documentation range)       2001:db8:ffff::10/64
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Mapping, Sequence
 
 from glasshive.cluster.embedded.config import ClusterConfig
 
@@ -21,6 +22,7 @@ IPV4, IPV6 = "ipv4", "ipv6"
 FABRIC = {IPV4: ipaddress.ip_network("172.30.0.0/16"), IPV6: ipaddress.ip_network("fd30::/64")}
 WORLD = {IPV4: "172.30.255.254", IPV6: "fd30::ffff"}
 WORLD_OUTSIDE = {IPV4: ("203.0.113.10", 24), IPV6: ("2001:db8:ffff::10", 64)}
+WORLD_NAMES = ("example.com", "world.test")
 _FIRST_NODE = 10  # node 1 is .11: the first ten addresses stay free for labs
 
 
@@ -47,3 +49,11 @@ def kubernetes_service_addresses(config: ClusterConfig) -> list[str]:
 def dns_addresses(config: ClusterConfig) -> list[str]:
     """Addresses of the cluster's DNS service: the tenth of each service network."""
     return [str(ipaddress.ip_network(cidr)[10]) for cidr in config.service_cidrs]
+
+
+def world_names(config: ClusterConfig) -> Mapping[str, Sequence[str]]:
+    """What the world's resolver knows: the configured names, or else two for the world itself and an alias."""
+    if config.world_names:
+        return config.world_names
+    outside = [WORLD_OUTSIDE[family][0] for family in config.ip_families]
+    return {**dict.fromkeys(WORLD_NAMES, outside), "www.example.com": ["example.com"]}

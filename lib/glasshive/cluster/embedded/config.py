@@ -11,6 +11,9 @@ The file is YAML with the field names of ``_FIELDS``; a mistake is one line that
     nodePrefixLengths: {ipv4: 24, ipv6: 64}   # pods' share of one node; longer = a smaller pool
     mtu: 1500                    # of the fabric; pods get less under a tunnel
     apiPort: 0                   # 0 lets the system choose
+    worldNames:                  # what the resolver outside the cluster knows: addresses, or one other name
+      example.com: [203.0.113.10, "2001:db8:ffff::10"]
+      www.example.com: [example.com]
 """
 
 from __future__ import annotations
@@ -30,6 +33,8 @@ ROUTING = ("native", "tunnel")
 FAMILIES = ("ipv4", "ipv6")
 MAX_NODES = 1000
 _MIN_MTU, _MAX_MTU = 1280, 9000
+_FEWEST_SERVICES = 16
+_WORLD_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 
 _POD_CIDRS = {"ipv4": "10.244.0.0/16", "ipv6": "fd00:10:244::/48"}
 _SERVICE_CIDRS = {"ipv4": "10.96.0.0/16", "ipv6": "fd00:10:96::/112"}
@@ -47,6 +52,7 @@ _FIELDS = {
     "nodePrefixLengths": "node_prefix_lengths",
     "mtu": "mtu",
     "apiPort": "api_port",
+    "worldNames": "world_names",
 }
 
 
@@ -55,7 +61,8 @@ class ClusterConfig:
     """One embedded cluster.
 
     CIDR tuples hold one network per family, in the order of ``ip_families``; empty means the usual ones. ``mtu`` is in
-    bytes. Raises UsageError when a value is not allowed.
+    bytes. ``world_names`` empty means the usual names, see ``addresses.world_names``. Raises UsageError when a value is
+    not allowed.
     """
 
     name: str = DEFAULT_NAME
@@ -67,6 +74,7 @@ class ClusterConfig:
     node_prefix_lengths: Mapping[str, int] = field(default_factory=dict)
     mtu: int = 1500
     api_port: int = 0
+    world_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -75,15 +83,24 @@ class ClusterConfig:
         self._check_families()
         for name, usual in (("pod_cidrs", _POD_CIDRS), ("service_cidrs", _SERVICE_CIDRS)):
             object.__setattr__(self, name, _networks(name, getattr(self, name), self.ip_families, usual))
+        self._check_service_cidrs()
         self._check_prefix_lengths()
         _number("mtu", self.mtu, _MIN_MTU, _MAX_MTU)
         _number("api_port", self.api_port, 0, 65535)
+        object.__setattr__(self, "world_names", _world_names(self.world_names))
 
     def _check_families(self) -> None:
         families = tuple(self.ip_families) if isinstance(self.ip_families, list | tuple) else (self.ip_families,)
         if not families or len(set(families)) != len(families) or not set(families) <= set(FAMILIES):
             raise UsageError(f"ip_families: {list(families)!r} is not allowed; allowed: ipv4, ipv6, or both")
         object.__setattr__(self, "ip_families", families)
+
+    def _check_service_cidrs(self) -> None:
+        for cidr in self.service_cidrs:  # the name service has the tenth address
+            network = ipaddress.ip_network(cidr)
+            if network.num_addresses < _FEWEST_SERVICES:
+                longest = network.max_prefixlen - (_FEWEST_SERVICES - 1).bit_length()
+                raise UsageError(f"service_cidrs: {cidr} is too small; allowed: /{longest} or wider")
 
     def _check_prefix_lengths(self) -> None:
         given = self.node_prefix_lengths
@@ -167,6 +184,34 @@ def _networks(name: str, given: object, families: tuple[str, ...], usual: Mappin
             raise UsageError(f"{name}: {value!r} is not allowed; allowed: one network each for {', '.join(families)}")
         found[family] = str(network)
     return tuple(found.get(family, usual[family]) for family in families)
+
+
+def _world_names(given: object) -> dict[str, tuple[str, ...]]:
+    """Names of the world with their addresses, or with the one name that each stands for."""
+    if not isinstance(given, Mapping):
+        raise UsageError(
+            f"world_names: {given!r} is not allowed; allowed: a map such as {{example.com: [203.0.113.10]}}"
+        )
+    names = {}
+    for name, values in given.items():
+        texts = tuple(map(str, [values] if isinstance(values, str) else values or ()))
+        kinds = {_is_address(text) for text in texts}
+        if not _is_name(name) or not kinds or (False in kinds and (len(texts) > 1 or not _is_name(texts[0]))):
+            raise UsageError(f"world_names.{name}: {list(texts)} is not allowed; allowed: addresses, or one other name")
+        names[str(name)] = texts
+    return names
+
+
+def _is_name(text: object) -> bool:
+    return isinstance(text, str) and len(text) < 254 and bool(_WORLD_NAME.fullmatch(text))
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _load_yaml(path: Path) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import contextlib
 import logging
 import signal
 
-from glasshive.cluster.embedded import kubeconfig
+from glasshive.cluster.embedded import addresses, kubeconfig
 from glasshive.cluster.embedded.children import Report
 from glasshive.cluster.embedded.config import ClusterConfig
 from glasshive.cluster.embedded.paths import ClusterPaths
@@ -86,4 +86,4 @@ def operator_config(config: ClusterConfig, ca_pem: str) -> OperatorConfig:
         Block.parse(cidr, config.node_prefix_lengths[family])
         for family, cidr in zip(config.ip_families, config.pod_cidrs, strict=True)
     ]
-    return OperatorConfig(pod_blocks=blocks, ca_pem=ca_pem)
+    return OperatorConfig(pod_blocks=blocks, ca_pem=ca_pem, dns_addresses=addresses.dns_addresses(config))

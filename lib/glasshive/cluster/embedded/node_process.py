@@ -70,6 +70,7 @@ def agent_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> Age
         ip_families=config.ip_families,
         pod_cidrs=config.pod_cidrs,
         service_cidrs=config.service_cidrs,
+        host_services=tuple(addresses.dns_addresses(config)),
         mtu=config.mtu,
     )
 

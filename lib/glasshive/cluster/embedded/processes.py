@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CONTROL_PLANE = "control-plane"
 CONTROL_PLANE_ROLE, NODE_ROLE, ZYGOTE_ROLE, WORLD_ROLE = "control plane", "agent", "zygote", "world"
+RESOLVER_ROLE = "resolver"
 WORLD_HTTP_PORTS = (80, 8080)
 
 
@@ -41,7 +42,13 @@ def launch_all(supervisor: Supervisor) -> None:
         objects.warm_up(config.objects_directory())
     for number, node in enumerate(nodes, 1):
         supervisor.launch(_node(supervisor, number, node, node_process))
-    supervisor.progress("control plane, zygotes and agents started")
+    # Resolvers come last: they need the API, which is coming up meanwhile, and nothing needs them before pods run.
+    from glasshive.cluster.embedded import resolver_process
+
+    for node in nodes:
+        supervisor.launch(_resolver(supervisor, node, resolver_process))
+    supervisor.launch(_world_resolver(supervisor, resolver_process))
+    supervisor.progress("control plane, zygotes, agents and resolvers started")
 
 
 def _node(supervisor: Supervisor, number: int, node: str, process: ModuleType) -> Program:
@@ -65,6 +72,30 @@ def _zygote(paths: ClusterPaths, node: str, module: ModuleType) -> Program:
         log=paths.log(f"{node}-zygote"),
         main=lambda report: module.serve(config, lambda: report({})),
         netns=paths.node_netns(node),
+    )
+
+
+def _resolver(supervisor: Supervisor, node: str, process: ModuleType) -> Program:
+    config, paths = supervisor.config, supervisor.paths
+    return Program(
+        name=f"{node}-dns",
+        role=RESOLVER_ROLE,
+        cgroup=paths.node_cgroup(node) / "agent",
+        log=paths.log(f"{node}-dns"),
+        main=lambda report: process.main(config, paths, report),
+        netns=paths.node_netns(node),
+    )
+
+
+def _world_resolver(supervisor: Supervisor, process: ModuleType) -> Program:
+    config, paths = supervisor.config, supervisor.paths
+    return Program(
+        name="world-dns",
+        role=RESOLVER_ROLE,
+        cgroup=paths.control_cgroup,
+        log=paths.log("world-dns"),
+        main=lambda report: process.world_main(config, report),
+        netns=paths.world_netns,
     )
 
 
