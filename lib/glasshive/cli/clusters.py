@@ -206,7 +206,9 @@ def _print_status(found: ClusterStatus) -> None:
     click.echo(f"networking   {found.routing} routing, {' and '.join(found.ip_families)}")
     click.echo(f"API server   {found.api_server}")
     click.echo(f"kubeconfig   {found.kubeconfig} (context {found.context})")
-    click.echo(f"used         {found.cpu_seconds:.1f} s of CPU, {size(found.memory_bytes)} resident in its processes\n")
+    click.echo(
+        f"used         {found.cpu_seconds:.1f} s of CPU, {size(found.memory_bytes)} of memory in its processes\n"
+    )
     rows = [
         [
             p.name,

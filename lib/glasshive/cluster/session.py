@@ -96,7 +96,7 @@ class Cluster:
         from glasshive.cluster.embedded.addresses import WORLD_OUTSIDE
 
         pods = tuple(self.pods(namespace=None))
-        nodes = tuple(views.node_status(node, pods) for node in self.api.list(NODE)[0])
+        nodes = tuple(sorted((views.node_status(n, pods) for n in self.api.list(NODE)[0]), key=views.natural_order))
         world = tuple(WORLD_OUTSIDE[family][0] for family in self.config.ip_families)
         return Topology(self.name, self.config.routing, nodes, pods, world)
 

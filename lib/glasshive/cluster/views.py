@@ -68,6 +68,12 @@ def node_status(node: Object, pods: Iterable[PodStatus]) -> NodeStatus:
     )
 
 
+def natural_order(node: NodeStatus) -> tuple[str, int]:
+    """Sort key that puts node10 after node9."""
+    stem = node.name.rstrip("0123456789")
+    return stem, int(node.name[len(stem) :] or 0)
+
+
 def deployment_ready(obj: Object) -> bool:
     """Whether the newest generation has all its replicas, ready (Deployment, ReplicaSet, StatefulSet)."""
     wanted = int((obj.get("spec") or {}).get("replicas", 1))

@@ -63,7 +63,8 @@ class PodStatus:
 class ClusterStatus:
     """All about one cluster. ``phase``: starting, ready, stopping, unsupervised (no supervisor) or down.
 
-    ``cpu_seconds`` is what all its processes have used, ``memory_bytes`` what its supervised processes hold (RSS).
+    ``cpu_seconds`` is what all its processes have used; ``memory_bytes`` what the supervised ones hold, shared pages
+    counted once.
     """
 
     name: str

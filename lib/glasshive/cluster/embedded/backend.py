@@ -74,7 +74,7 @@ class EmbeddedBackend:
             context=str(stored["context"]),
             supervisor_pid=process_alive(current.supervisor or "0:") or 0,
             cpu_seconds=_cpu_seconds(self.paths.cgroup),
-            memory_bytes=sum(process.rss_bytes for process in processes),
+            memory_bytes=sum(_pss_bytes(process.pid) for process in processes if process.pid),
             processes=processes,
             events=tuple(f"{event['at']} {event['text']}" for event in current.events),
             problem=problem,
@@ -180,6 +180,14 @@ def _process_status(process: ProcessState) -> ProcessStatus:
 def _rss_bytes(pid: int) -> int:
     with contextlib.suppress(OSError):
         return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE_BYTES
+    return 0
+
+
+def _pss_bytes(pid: int) -> int:
+    """Memory of a process, its shared pages counted in equal parts: forks of one parent share most of theirs."""
+    with contextlib.suppress(OSError, StopIteration):
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) * 1024
     return 0
 
 
