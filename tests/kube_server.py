@@ -44,8 +44,9 @@ class Http:
         self.session = session
         self.server = server
 
-    async def __call__(self, method: str, path: str, body: Any = None, headers: Object | None = None,
-                       **query: Any) -> Answer:
+    async def __call__(
+        self, method: str, path: str, body: Any = None, headers: Object | None = None, **query: Any
+    ) -> Answer:
         data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
         given = {"Content-Type": "application/json", **(headers or {})}
         params = {key: str(value) for key, value in query.items()}
@@ -57,8 +58,9 @@ class Http:
                 return Answer(answer.status, text, answer.headers)
 
     @asynccontextmanager
-    async def watch(self, path: str, headers: Object | None = None,
-                    **query: Any) -> AsyncIterator[Callable[[], Awaitable[Object]]]:
+    async def watch(
+        self, path: str, headers: Object | None = None, **query: Any
+    ) -> AsyncIterator[Callable[[], Awaitable[Object]]]:
         params = {"watch": "1", **{key: str(value) for key, value in query.items()}}
         async with self.session.get("http://x" + path, params=params, headers=headers or {}) as answer:
             assert answer.status == 200, await answer.text()

@@ -5,6 +5,7 @@ from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from kube_server import APPLY, CMS, MERGE, Http, run
 
 DEPLOYMENTS = "/apis/apps/v1/namespaces/default/deployments"
@@ -73,7 +74,9 @@ def test_updates_take_ownership(tmp_path: Path) -> None:
         scale = {"spec": {"replicas": 5}}
         (await http("PATCH", DEPLOYMENTS + "/d/scale", scale, MERGE, fieldManager="hand")).ok()
         answer = await applied(http, DEPLOYMENTS, deployment(2, web={}), "one")
-        assert 'conflict with "hand" with subresource "scale" using apps/v1: .spec.replicas' in answer.refused(409, "Conflict")
+        assert 'conflict with "hand" with subresource "scale" using apps/v1: .spec.replicas' in answer.refused(
+            409, "Conflict"
+        )
         # Letting the field go leaves it to its new owner.
         assert (await applied(http, DEPLOYMENTS, deployment(None, web={}), "one")).ok()["spec"]["replicas"] == 5
 
@@ -88,7 +91,9 @@ def test_list_items_by_key(tmp_path: Path) -> None:
         assert [c["name"] for c in found] == ["web", "side"]
         assert found[0]["ports"][0]["containerPort"] == 80
         assert found[0]["env"] == [{"name": "A", "value": "1"}]
-        left = (await applied(http, DEPLOYMENTS, deployment(1, web={}), "one")).ok()["spec"]["template"]["spec"]["containers"]
+        left = (await applied(http, DEPLOYMENTS, deployment(1, web={}), "one")).ok()["spec"]["template"]["spec"][
+            "containers"
+        ]
         assert [c["name"] for c in left] == ["web"]
         assert "ports" not in left[0]
         assert left[0]["env"] == [{"name": "A", "value": "1"}]
@@ -99,7 +104,9 @@ def test_list_items_by_key(tmp_path: Path) -> None:
 def test_first_apply_of_an_older_object(tmp_path: Path) -> None:
     async def test(http: Http) -> None:
         (await http("POST", CMS, cm(a="1", b="2"))).ok()
-        assert 'conflict with "before-first-apply"' in (await applied(http, CMS, cm(a="9"), "one")).refused(409, "Conflict")
+        assert 'conflict with "before-first-apply"' in (await applied(http, CMS, cm(a="9"), "one")).refused(
+            409, "Conflict"
+        )
         assert (await applied(http, CMS, cm(a="1"), "one")).ok()["data"] == {"a": "1", "b": "2"}
 
     run(tmp_path, test)
@@ -108,7 +115,9 @@ def test_first_apply_of_an_older_object(tmp_path: Path) -> None:
 def test_bad_applies(tmp_path: Path) -> None:
     async def test(http: Http) -> None:
         (await http("PATCH", CMS + "/c", cm(), APPLY)).refused(400, "BadRequest")
-        (await http("PATCH", CMS + "/c", {"metadata": {"name": "c"}}, APPLY, fieldManager="m")).refused(400, "BadRequest")
+        (await http("PATCH", CMS + "/c", {"metadata": {"name": "c"}}, APPLY, fieldManager="m")).refused(
+            400, "BadRequest"
+        )
         owned = cm()
         owned["metadata"]["managedFields"] = [{"manager": "x"}]
         (await applied(http, CMS, owned, "m")).refused(400, "BadRequest")
@@ -119,7 +128,9 @@ def test_bad_applies(tmp_path: Path) -> None:
 
 
 STEPS = st.lists(
-    st.tuples(st.sampled_from(["one", "two"]), st.dictionaries(st.sampled_from("abc"), st.sampled_from("12"), max_size=3)),
+    st.tuples(
+        st.sampled_from(["one", "two"]), st.dictionaries(st.sampled_from("abc"), st.sampled_from("12"), max_size=3)
+    ),
     max_size=6,
 )
 

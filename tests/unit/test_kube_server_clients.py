@@ -133,7 +133,9 @@ def test_apply_again_changes_nothing_and_edits_change_one_thing(applied: Path) -
     assert kubectl(applied, "apply", "-f", "-", given=MANIFEST).count("unchanged") == 6
     told = kubectl(applied, "apply", "-f", "-", given=MANIFEST.replace("name: A, value: b", "name: B, value: c"))
     assert "deployment.apps/web configured" in told
-    shown = kubectl(applied, "-n", "demo", "get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].env}")
+    shown = kubectl(
+        applied, "-n", "demo", "get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[0].env}"
+    )
     assert shown == '[{"name":"B","value":"c"}]'
 
 
@@ -187,8 +189,13 @@ def test_changing_commands(applied: Path) -> None:
     assert "restarted" in at("rollout", "restart", "deploy", "web")
     assert "labeled" in at("label", "pod", "lone", "x=y")
     assert "annotated" in at("annotate", "pod", "lone", "x=y")
-    assert "patched" in at("patch", "deploy", "web", "-p", '{"spec":{"template":{"spec":{"containers":[{"name":"two","image":"i"}]}}}}')
-    assert at("get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[*].name} {.spec.replicas}") == "web two 5"
+    assert "patched" in at(
+        "patch", "deploy", "web", "-p", '{"spec":{"template":{"spec":{"containers":[{"name":"two","image":"i"}]}}}}'
+    )
+    assert (
+        at("get", "deploy", "web", "-o", "jsonpath={.spec.template.spec.containers[*].name} {.spec.replicas}")
+        == "web two 5"
+    )
     assert "exposed" in at("expose", "deploy", "web", "--name=again", "--port=81")
     assert "created" in at("run", "quick", "--image=echo")
     assert "deleted" in at("delete", "pod", "quick")
@@ -210,7 +217,9 @@ def test_official_python_client_and_its_watch(applied: Path) -> None:
     def follow() -> None:
         start = core.list_namespaced_config_map("demo").metadata.resource_version
         ready.set()
-        stream = k8s.watch.Watch().stream(core.list_namespaced_config_map, "demo", resource_version=start, timeout_seconds=10)
+        stream = k8s.watch.Watch().stream(
+            core.list_namespaced_config_map, "demo", resource_version=start, timeout_seconds=10
+        )
         for event in stream:
             seen.append((event["type"], event["object"].metadata.name))
             if event["type"] == "DELETED":

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+
 from kube_server import CMS, MERGE, PODS, STRATEGIC, TABLE, Http, config_map, pod, run
 
 NAMESPACES = "/api/v1/namespaces"
@@ -22,7 +23,10 @@ def test_metadata_is_the_servers(tmp_path: Path) -> None:
         assert {k: after[k] for k in ("uid", "creationTimestamp", "generation")} == {
             k: meta[k] for k in ("uid", "creationTimestamp", "generation")
         }
-        names = [(await http("POST", CMS, {"metadata": {"generateName": "gen-"}})).ok()["metadata"]["name"] for _ in range(20)]
+        names = [
+            (await http("POST", CMS, {"metadata": {"generateName": "gen-"}})).ok()["metadata"]["name"]
+            for _ in range(20)
+        ]
         assert len(set(names)) == 20
         assert all(name.startswith("gen-") and len(name) == 9 for name in names)
 
@@ -43,31 +47,48 @@ def test_optimistic_concurrency(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
-@pytest.mark.parametrize(("method", "path", "body", "code", "reason", "words"), [
-    ("GET", CMS + "/no", None, 404, "NotFound", 'configmaps "no" not found'),
-    ("POST", CMS, {"metadata": {"name": "UP"}}, 422, "Invalid", "metadata.name: Invalid value"),
-    ("POST", CMS, {"metadata": {}}, 422, "Invalid", "name or generateName is required"),
-    ("POST", CMS, {"metadata": {"name": "a", "labels": {"a b": "c"}}}, 422, "Invalid", "metadata.labels"),
-    ("POST", CMS, {"metadata": {"name": "a", "namespace": "b"}}, 400, "BadRequest", "does not match the namespace"),
-    ("POST", CMS, {"kind": "Pod", "metadata": {"name": "a"}}, 400, "BadRequest", "does not match the expected kind"),
-    ("POST", CMS, [], 400, "BadRequest", "must be a JSON object"),
-    ("POST", CMS, b"{", 400, "BadRequest", "not valid JSON"),
-    ("POST", CMS, {"metadata": {"name": "a"}, "data": {"x": 1}}, 400, "BadRequest", "data.x: expected string"),
-    ("POST", CMS, {"metadata": {"name": "a"}, "data": {"x": "y" * (1 << 20)}}, 413, "RequestEntityTooLarge", "too large"),
-    ("POST", NAMESPACES + "/none/configmaps", config_map("a"), 404, "NotFound", 'namespaces "none" not found'),
-    ("DELETE", NAMESPACES + "/default", None, 403, "Forbidden", "may not be deleted"),
-    ("PUT", CMS, {}, 405, "MethodNotAllowed", "does not allow this method"),
-    ("POST", CMS + "/a", {}, 405, "MethodNotAllowed", "does not allow this method"),
-    ("GET", "/api/v1/nothing", None, 404, "NotFound", "could not find the requested resource"),
-    ("GET", "/apis/none.io/v1/things", None, 404, "NotFound", "could not find"),
-    ("GET", CMS + "?labelSelector=a%20b", None, 400, "BadRequest", "unable to parse requirement"),
-    ("GET", CMS + "?fieldSelector=data.x%3D1", None, 400, "BadRequest", "field label not supported"),
-    ("GET", CMS + "?continue=abc", None, 400, "BadRequest", "continue key is not valid"),
-    ("GET", CMS + "?limit=x", None, 400, "BadRequest", "not a number"),
-    ("GET", CMS + "?resourceVersion=99999", None, 504, "Timeout", "Too large resource version"),
-    ("DELETE", CMS + "/a?propagationPolicy=Maybe", None, 400, "BadRequest", "propagationPolicy"),
-])  # fmt: skip
-def test_refusals(tmp_path: Path, method: str, path: str, body: object, code: int, reason: str, words: str) -> None:
+@pytest.mark.parametrize(
+    ("method", "path", "body", "code", "reason", "words"),
+    [
+        ("GET", CMS + "/no", None, 404, "NotFound", 'configmaps "no" not found'),
+        ("POST", CMS, {"metadata": {"name": "UP"}}, 422, "Invalid", "metadata.name: Invalid value"),
+        ("POST", CMS, {"metadata": {}}, 422, "Invalid", "name or generateName is required"),
+        ("POST", CMS, {"metadata": {"name": "a", "labels": {"a b": "c"}}}, 422, "Invalid", "metadata.labels"),
+        ("POST", CMS, {"metadata": {"name": "a", "namespace": "b"}}, 400, "BadRequest", "does not match the namespace"),
+        (
+            "POST",
+            CMS,
+            {"kind": "Pod", "metadata": {"name": "a"}},
+            400,
+            "BadRequest",
+            "does not match the expected kind",
+        ),
+        ("POST", CMS, [], 400, "BadRequest", "must be a JSON object"),
+        ("POST", CMS, b"{", 400, "BadRequest", "not valid JSON"),
+        ("POST", CMS, {"metadata": {"name": "a"}, "data": {"x": 1}}, 400, "BadRequest", "data.x: expected string"),
+        (
+            "POST",
+            CMS,
+            {"metadata": {"name": "a"}, "data": {"x": "y" * (1 << 20)}},
+            413,
+            "RequestEntityTooLarge",
+            "too large",
+        ),
+        ("POST", NAMESPACES + "/none/configmaps", config_map("a"), 404, "NotFound", 'namespaces "none" not found'),
+        ("DELETE", NAMESPACES + "/default", None, 403, "Forbidden", "may not be deleted"),
+        ("PUT", CMS, {}, 405, "MethodNotAllowed", "does not allow this method"),
+        ("POST", CMS + "/a", {}, 405, "MethodNotAllowed", "does not allow this method"),
+        ("GET", "/api/v1/nothing", None, 404, "NotFound", "could not find the requested resource"),
+        ("GET", "/apis/none.io/v1/things", None, 404, "NotFound", "could not find"),
+        ("GET", CMS + "?labelSelector=a%20b", None, 400, "BadRequest", "unable to parse requirement"),
+        ("GET", CMS + "?fieldSelector=data.x%3D1", None, 400, "BadRequest", "field label not supported"),
+        ("GET", CMS + "?continue=abc", None, 400, "BadRequest", "continue key is not valid"),
+        ("GET", CMS + "?limit=x", None, 400, "BadRequest", "not a number"),
+        ("GET", CMS + "?resourceVersion=99999", None, 504, "Timeout", "Too large resource version"),
+        ("DELETE", CMS + "/a?propagationPolicy=Maybe", None, 400, "BadRequest", "propagationPolicy"),
+    ],
+)
+def test_refusals(tmp_path: Path, *, method: str, path: str, body: object, code: int, reason: str, words: str) -> None:
     async def test(http: Http) -> None:
         from urllib.parse import parse_qsl
 
@@ -147,7 +168,9 @@ def test_pods_go_gracefully(tmp_path: Path) -> None:
         assert marked["deletionGracePeriodSeconds"] == 7
         again = (await http("DELETE", PODS + "/bound")).ok()["metadata"]
         assert again["resourceVersion"] == marked["resourceVersion"]
-        assert (await http("DELETE", PODS + "/bound", gracePeriodSeconds=3)).ok()["metadata"]["deletionGracePeriodSeconds"] == 3
+        assert (await http("DELETE", PODS + "/bound", gracePeriodSeconds=3)).ok()["metadata"][
+            "deletionGracePeriodSeconds"
+        ] == 3
         (await http("DELETE", PODS + "/bound", {"gracePeriodSeconds": 0})).ok()
         (await http("GET", PODS + "/bound")).refused(404, "NotFound")
 
@@ -174,14 +197,19 @@ def test_status_and_spec_are_apart(tmp_path: Path) -> None:
     async def test(http: Http) -> None:
         body = {
             "metadata": {"name": "d"},
-            "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": {"metadata": {"labels": {"a": "b"}}, **pod("x")}},
+            "spec": {
+                "selector": {"matchLabels": {"a": "b"}},
+                "template": {"metadata": {"labels": {"a": "b"}}, **pod("x")},
+            },
             "status": {"replicas": 9},
         }
         body["spec"]["template"]["metadata"] = {"labels": {"a": "b"}}
         made = (await http("POST", DEPLOYMENTS, body)).ok()
         assert made["status"] == {}
         assert (made["spec"]["replicas"], made["spec"]["strategy"]["type"]) == (1, "RollingUpdate")
-        (await http("PATCH", DEPLOYMENTS + "/d/status", {"status": {"replicas": 1}, "spec": {"replicas": 5}}, MERGE)).ok()
+        (
+            await http("PATCH", DEPLOYMENTS + "/d/status", {"status": {"replicas": 1}, "spec": {"replicas": 5}}, MERGE)
+        ).ok()
         now = (await http("PATCH", DEPLOYMENTS + "/d", {"status": {"replicas": 7}}, MERGE)).ok()
         assert (now["status"], now["spec"]["replicas"], now["metadata"]["generation"]) == ({"replicas": 1}, 1, 1)
         scaled = (await http("PATCH", DEPLOYMENTS + "/d/scale", {"spec": {"replicas": 3}}, MERGE)).ok()
@@ -218,7 +246,9 @@ def test_service_addresses(tmp_path: Path) -> None:
         assert dual["ipFamilies"] == ["IPv4", "IPv6"]
         assert [ip.partition(":")[0] for ip in dual["clusterIPs"]] == [dual["clusterIP"], "fd00"]
         taken = service("other", clusterIP=dual["clusterIP"])
-        assert "already allocated (by service default/dual)" in (await http("POST", path, taken)).refused(422, "Invalid")
+        assert "already allocated (by service default/dual)" in (await http("POST", path, taken)).refused(
+            422, "Invalid"
+        )
         assert "valid range" in (await http("POST", path, service("x", clusterIP="10.1.1.1"))).refused(422, "Invalid")
         six = (await http("POST", path, service("six", ipFamilies=["IPv6"]))).ok()["spec"]
         assert six["clusterIP"].startswith("fd00:10:96::")
@@ -228,7 +258,11 @@ def test_service_addresses(tmp_path: Path) -> None:
         assert "field is immutable" in (await http("PATCH", path + "/dual", moved, MERGE)).refused(422, "Invalid")
         (await http("DELETE", path + "/dual")).ok()
         assert (await http("POST", path, taken)).code == 201, "a freed address can be taken"
-        external = (await http("POST", path, {"metadata": {"name": "e"}, "spec": {"type": "ExternalName", "externalName": "a.b"}})).ok()
+        external = (
+            await http(
+                "POST", path, {"metadata": {"name": "e"}, "spec": {"type": "ExternalName", "externalName": "a.b"}}
+            )
+        ).ok()
         assert "clusterIP" not in external["spec"]
 
     run(tmp_path, test)
@@ -237,8 +271,10 @@ def test_service_addresses(tmp_path: Path) -> None:
 def test_exhausted_service_range(tmp_path: Path) -> None:
     async def test(http: Http) -> None:
         path = NAMESPACES + "/default/services"
-        codes = [(await http("POST", path, {"metadata": {"generateName": "s"}, "spec": {"ports": [{"port": 1}]}})).code
-                 for _ in range(14)]  # fmt: skip
+        codes = [
+            (await http("POST", path, {"metadata": {"generateName": "s"}, "spec": {"ports": [{"port": 1}]}})).code
+            for _ in range(14)
+        ]
         assert codes[:13] == [201] * 13
         answer = await http("POST", path, {"metadata": {"name": "last"}, "spec": {"ports": [{"port": 1}]}})
         assert "the range 10.9.0.0/28 is full" in answer.refused(422, "Invalid")
@@ -267,8 +303,22 @@ def test_tables(tmp_path: Path) -> None:
     async def test(http: Http) -> None:
         running = pod("p")
         (await http("POST", PODS, running)).ok()
-        status = {"status": {"phase": "Running", "podIP": "10.1.2.3", "containerStatuses": [
-            {"name": "main", "ready": True, "restartCount": 2, "image": "e", "imageID": "", "state": {"running": {}}}]}}  # fmt: skip
+        status = {
+            "status": {
+                "phase": "Running",
+                "podIP": "10.1.2.3",
+                "containerStatuses": [
+                    {
+                        "name": "main",
+                        "ready": True,
+                        "restartCount": 2,
+                        "image": "e",
+                        "imageID": "",
+                        "state": {"running": {}},
+                    }
+                ],
+            }
+        }
         (await http("PATCH", PODS + "/p/status", status, MERGE)).ok()
         table = (await http("GET", PODS, None, TABLE)).ok()
         names = [c["name"] for c in table["columnDefinitions"] if not c["priority"]]
@@ -281,8 +331,15 @@ def test_tables(tmp_path: Path) -> None:
 
 def test_two_event_groups_show_the_same_events(tmp_path: Path) -> None:
     async def test(http: Http) -> None:
-        event = {"metadata": {"name": "e"}, "regarding": {"kind": "Pod", "name": "p"}, "note": "hi", "reason": "R",
-                 "eventTime": "2026-01-01T00:00:00.000000Z", "reportingController": "c", "type": "Normal"}  # fmt: skip
+        event = {
+            "metadata": {"name": "e"},
+            "regarding": {"kind": "Pod", "name": "p"},
+            "note": "hi",
+            "reason": "R",
+            "eventTime": "2026-01-01T00:00:00.000000Z",
+            "reportingController": "c",
+            "type": "Normal",
+        }
         (await http("POST", "/apis/events.k8s.io/v1/namespaces/default/events", event)).ok()
         core = (await http("GET", NAMESPACES + "/default/events", fieldSelector="involvedObject.name=p")).ok()["items"]
         assert [(e["apiVersion"], e["message"], e["involvedObject"]["name"]) for e in core] == [("v1", "hi", "p")]

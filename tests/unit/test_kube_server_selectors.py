@@ -1,10 +1,11 @@
 """Label and field selectors against a plain reading of their rules."""
 
 import pytest
-from glasshive.kube.server.selectors import matches, of_label_selector, parse_fields, parse_labels, to_text
-from glasshive.kube.server.status import StatusError
 from hypothesis import given
 from hypothesis import strategies as st
+
+from glasshive.kube.server.selectors import matches, of_label_selector, parse_fields, parse_labels, to_text
+from glasshive.kube.server.status import StatusError
 
 KEYS = st.sampled_from(["a", "app.io/tier", "in", "notin", "x-1"])
 VALUES = st.sampled_from(["", "1", "5", "web", "a.b_c"])
@@ -31,7 +32,9 @@ def text(kind: str, key: str, values: list[str]) -> str:
 
 
 RULES = st.lists(
-    st.tuples(st.sampled_from(["=", "==", "!=", "in", "notin", "exists", "!"]), KEYS, st.lists(VALUES, min_size=1, max_size=3)),
+    st.tuples(
+        st.sampled_from(["=", "==", "!=", "in", "notin", "exists", "!"]), KEYS, st.lists(VALUES, min_size=1, max_size=3)
+    ),
     max_size=4,
 )
 

@@ -5,12 +5,13 @@ import sqlite3
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
 from glasshive.kube.server.log import ADDED, DELETED, MODIFIED
 from glasshive.kube.server.status import StatusError
 from glasshive.kube.server.store import Store
 from glasshive.kube.server.watch import Scope, Subscription
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 
 KEYS = [("a", "x"), ("a", "y"), ("b", "x"), ("", "z")]
 
@@ -134,20 +135,22 @@ def _check(store: Store, now: dict, states: dict, events: list) -> None:
     assert table.order == sorted(now)
     remembered = [rev for rev in states if rev >= table.floor]
     assert remembered, "the newest state is always remembered"
-    for rev in states:
+    for rev, state in states.items():
         if rev < table.floor:
             with pytest.raises(StatusError):
                 table.since(rev)
             continue
         order, records = table.at(rev)
-        assert {key: (records[key].rev, records[key].parse()["v"]) for key in order} == states[rev]
+        assert {key: (records[key].rev, records[key].parse()["v"]) for key in order} == state
         told = [(e.record.rev, e.action, e.record.key) for e in table.since(rev)]
         assert told == [e[:3] for e in events if e[0] > rev]
 
 
 @settings(max_examples=60, deadline=None)
 @given(operations=operations, wanted=st.integers(0, 3))
-def test_filtered_watch_equals_filtered_list(tmp_path_factory: pytest.TempPathFactory, operations: list, wanted: int) -> None:
+def test_filtered_watch_equals_filtered_list(
+    tmp_path_factory: pytest.TempPathFactory, operations: list, wanted: int
+) -> None:
     """Following a selector's events from the start gives what listing with the selector gives."""
     from glasshive.kube.server.selectors import parse_labels
 

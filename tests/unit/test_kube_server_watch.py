@@ -11,6 +11,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+
 from kube_server import CMS, MERGE, PODS, TABLE, Http, config_map, pod, run, serving
 
 ALL_CMS = "/api/v1/configmaps"
@@ -77,8 +78,13 @@ def test_watch_from_now_and_from_then(tmp_path: Path) -> None:
             (await http("DELETE", CMS + "/b")).ok()
             for following in (since, fresh):
                 events = [await following(), await following()]
-                assert [(e["type"], e["object"]["metadata"]["name"]) for e in events] == [("MODIFIED", "a"), ("DELETED", "b")]
-                assert int(events[1]["object"]["metadata"]["resourceVersion"]) > int(second), "the deletion's own revision"
+                assert [(e["type"], e["object"]["metadata"]["name"]) for e in events] == [
+                    ("MODIFIED", "a"),
+                    ("DELETED", "b"),
+                ]
+                assert int(events[1]["object"]["metadata"]["resourceVersion"]) > int(second), (
+                    "the deletion's own revision"
+                )
 
     run(tmp_path, test)
 
@@ -118,7 +124,9 @@ def test_streaming_list_and_bookmarks(tmp_path: Path, monkeypatch: pytest.Monkey
             (await http("POST", PODS, pod("elsewhere"))).ok()
             later = await following()
             assert later["type"] == "BOOKMARK"
-            assert int(later["object"]["metadata"]["resourceVersion"]) > int(mark["object"]["metadata"]["resourceVersion"])
+            assert int(later["object"]["metadata"]["resourceVersion"]) > int(
+                mark["object"]["metadata"]["resourceVersion"]
+            )
         (await http("GET", CMS, watch="1", sendInitialEvents="true")).refused(400, "BadRequest")
 
     run(tmp_path, test)
@@ -200,7 +208,9 @@ def test_many_watchers_under_churn_lose_nothing(tmp_path: Path) -> None:
         await asyncio.gather(*(churn(k) for k in range(8)))
         await _make(http, "last")
         await asyncio.wait_for(asyncio.gather(*followers), 30)
-        listed = {i["metadata"]["name"]: i["metadata"]["resourceVersion"] for i in (await http("GET", CMS)).ok()["items"]}
+        listed = {
+            i["metadata"]["name"]: i["metadata"]["resourceVersion"] for i in (await http("GET", CMS)).ok()["items"]
+        }
         assert all(state == listed for state in states)
 
     run(tmp_path, test)
@@ -246,23 +256,20 @@ def test_kill_during_writes_loses_nothing_acknowledged(tmp_path: Path) -> None:
             await asyncio.gather(*(writer(k) for k in range(16)))
 
     async def found() -> dict[str, Any]:
-        async with aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(tmp_path / "api.sock"))) as session:
-            async with session.get("http://x" + CMS) as answer:
-                return {i["metadata"]["name"]: i["metadata"]["resourceVersion"] for i in (await answer.json())["items"]}
+        connector = aiohttp.UnixConnector(str(tmp_path / "api.sock"))
+        async with aiohttp.ClientSession(connector=connector) as session, session.get("http://x" + CMS) as answer:
+            return {i["metadata"]["name"]: i["metadata"]["resourceVersion"] for i in (await answer.json())["items"]}
+
+    async def until_killed(victim: int, round_: int) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(0.4, os.kill, victim, signal.SIGKILL)
+        await write(acknowledged, round_)
 
     acknowledged: dict[str, Any] = {}
     process = _start(tmp_path)
     try:
         for round_ in range(3):
-
-            async def kill_soon(victim: int) -> None:
-                await asyncio.sleep(0.4)
-                os.kill(victim, signal.SIGKILL)
-
-            async def both(round_: int = round_) -> None:
-                await asyncio.gather(write(acknowledged, round_), kill_soon(process.pid))
-
-            asyncio.run(both())
+            asyncio.run(until_killed(process.pid, round_))
             process.wait()
             process = _start(tmp_path)
             after = asyncio.run(found())

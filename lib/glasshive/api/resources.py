@@ -123,14 +123,24 @@ _SCALE = Subresource("scale", "Scale", group="autoscaling", version="v1")
 _ALL = ("all",)
 
 
-def _core(plural: str, kind: str, short: tuple[str, ...] = (), *, namespaced: bool = True, status: bool = False,
-          **more: Any) -> Resource:
+def _core(
+    plural: str, kind: str, short: tuple[str, ...] = (), *, namespaced: bool = True, status: bool = False, **more: Any
+) -> Resource:
     subs = (*more.pop("subresources", ()), *((_status(kind),) if status else ()))
     return Resource("", "v1", plural, kind, namespaced, short, subresources=subs, **more)
 
 
-def _v1(group: str, plural: str, kind: str, short: tuple[str, ...] = (), *, namespaced: bool = True,
-        status: bool = False, scale: bool = False, **more: Any) -> Resource:
+def _v1(
+    group: str,
+    plural: str,
+    kind: str,
+    short: tuple[str, ...] = (),
+    *,
+    namespaced: bool = True,
+    status: bool = False,
+    scale: bool = False,
+    **more: Any,
+) -> Resource:
     subs = (*((_SCALE,) if scale else ()), *((_status(kind),) if status else ()))
     return Resource(group, "v1", plural, kind, namespaced, short, subresources=subs, **more)
 
@@ -142,7 +152,11 @@ ENDPOINTS = _core("endpoints", "Endpoints", ("ep",), singular="endpoints", list_
 EVENT = _core("events", "Event", ("ev",))
 LIMIT_RANGE = _core("limitranges", "LimitRange", ("limits",))
 NAMESPACE = _core(
-    "namespaces", "Namespace", ("ns",), namespaced=False, status=True,
+    "namespaces",
+    "Namespace",
+    ("ns",),
+    namespaced=False,
+    status=True,
     verbs=("create", "delete", "get", "list", "patch", "update", "watch"),
     subresources=(Subresource("finalize", "Namespace", ("update",)),),
 )
@@ -150,7 +164,11 @@ NODE = _core("nodes", "Node", ("no",), namespaced=False, status=True)
 PERSISTENT_VOLUME_CLAIM = _core("persistentvolumeclaims", "PersistentVolumeClaim", ("pvc",), status=True)
 PERSISTENT_VOLUME = _core("persistentvolumes", "PersistentVolume", ("pv",), namespaced=False, status=True)
 POD = _core(
-    "pods", "Pod", ("po",), status=True, categories=_ALL,
+    "pods",
+    "Pod",
+    ("po",),
+    status=True,
+    categories=_ALL,
     subresources=(
         Subresource("attach", "PodAttachOptions", ("create", "get")),
         Subresource("binding", "Binding", ("create",)),
@@ -168,7 +186,9 @@ REPLICATION_CONTROLLER = _core(
 RESOURCE_QUOTA = _core("resourcequotas", "ResourceQuota", ("quota",), status=True)
 SECRET = _core("secrets", "Secret")
 SERVICE_ACCOUNT = _core(
-    "serviceaccounts", "ServiceAccount", ("sa",),
+    "serviceaccounts",
+    "ServiceAccount",
+    ("sa",),
     subresources=(Subresource("token", "TokenRequest", ("create",), "authentication.k8s.io", "v1"),),
 )
 SERVICE = _core("services", "Service", ("svc",), status=True, categories=_ALL)
@@ -182,7 +202,13 @@ STATEFUL_SET = _v1("apps", "statefulsets", "StatefulSet", ("sts",), status=True,
 CRON_JOB = _v1("batch", "cronjobs", "CronJob", ("cj",), status=True, categories=_ALL)
 JOB = _v1("batch", "jobs", "Job", status=True, categories=_ALL)
 HORIZONTAL_POD_AUTOSCALER = Resource(
-    "autoscaling", "v2", "horizontalpodautoscalers", "HorizontalPodAutoscaler", True, ("hpa",), categories=_ALL,
+    "autoscaling",
+    "v2",
+    "horizontalpodautoscalers",
+    "HorizontalPodAutoscaler",
+    True,
+    ("hpa",),
+    categories=_ALL,
     subresources=(_status("HorizontalPodAutoscaler"),),
 )
 POD_DISRUPTION_BUDGET = _v1("policy", "poddisruptionbudgets", "PodDisruptionBudget", ("pdb",), status=True)
@@ -205,20 +231,29 @@ RUNTIME_CLASS = _v1("node.k8s.io", "runtimeclasses", "RuntimeClass", namespaced=
 STORAGE_CLASS = _v1("storage.k8s.io", "storageclasses", "StorageClass", ("sc",), namespaced=False)
 
 CUSTOM_RESOURCE_DEFINITION = _v1(
-    "apiextensions.k8s.io", "customresourcedefinitions", "CustomResourceDefinition", ("crd", "crds"),
-    namespaced=False, status=True, categories=("api-extensions",),
+    "apiextensions.k8s.io",
+    "customresourcedefinitions",
+    "CustomResourceDefinition",
+    ("crd", "crds"),
+    namespaced=False,
+    status=True,
+    categories=("api-extensions",),
 )
 
 # Questions that are answered at once and never stored.
-SELF_SUBJECT_REVIEW = _v1("authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", namespaced=False,
-                          verbs=("create",))
+SELF_SUBJECT_REVIEW = _v1(
+    "authentication.k8s.io", "selfsubjectreviews", "SelfSubjectReview", namespaced=False, verbs=("create",)
+)
 TOKEN_REVIEW = _v1("authentication.k8s.io", "tokenreviews", "TokenReview", namespaced=False, verbs=("create",))
-SELF_SUBJECT_ACCESS_REVIEW = _v1("authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview",
-                                 namespaced=False, verbs=("create",))
-SELF_SUBJECT_RULES_REVIEW = _v1("authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview",
-                                namespaced=False, verbs=("create",))
-SUBJECT_ACCESS_REVIEW = _v1("authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", namespaced=False,
-                            verbs=("create",))
+SELF_SUBJECT_ACCESS_REVIEW = _v1(
+    "authorization.k8s.io", "selfsubjectaccessreviews", "SelfSubjectAccessReview", namespaced=False, verbs=("create",)
+)
+SELF_SUBJECT_RULES_REVIEW = _v1(
+    "authorization.k8s.io", "selfsubjectrulesreviews", "SelfSubjectRulesReview", namespaced=False, verbs=("create",)
+)
+SUBJECT_ACCESS_REVIEW = _v1(
+    "authorization.k8s.io", "subjectaccessreviews", "SubjectAccessReview", namespaced=False, verbs=("create",)
+)
 
 #: Every built-in, in the order in which discovery lists groups.
 BUILTIN: tuple[Resource, ...] = (

@@ -107,7 +107,12 @@ def _refusal(conflicts: dict[Who, set[Path]], managers: Managers) -> StatusError
 
 
 def _merge(node: Node, live: Any, applied: Any) -> Any:
-    if isinstance(applied, dict) and isinstance(live, dict) and not node.atomic and node.kind in {"object", "map", "any"}:
+    if (
+        isinstance(applied, dict)
+        and isinstance(live, dict)
+        and not node.atomic
+        and node.kind in {"object", "map", "any"}
+    ):
         for key, value in applied.items():
             live[key] = _merge(node.child(key), live[key], value) if key in live else value
         return live

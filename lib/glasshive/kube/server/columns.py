@@ -115,6 +115,21 @@ def _duration(obj: Object, now: datetime) -> str:
     return span(int((last - datetime.fromisoformat(start)).total_seconds()))
 
 
+def _last_schedule(obj: Object, now: datetime) -> str:
+    when = at(obj, "status.lastScheduleTime")
+    return age(when, now) if when else _NONE
+
+
+def _controller(obj: Object, _: datetime) -> str:
+    owners = [o for o in at(obj, "metadata.ownerReferences") or [] if o.get("controller")]
+    return f"{owners[0]['kind'].lower()}/{owners[0]['name']}" if owners else _NONE
+
+
+def _node_selector(obj: Object, _: datetime) -> str:
+    selector = at(obj, "spec.template.spec.nodeSelector") or {}
+    return ",".join(f"{k}={v}" for k, v in sorted(selector.items())) or _NONE
+
+
 def _event_object(obj: Object, _: datetime) -> str:
     about = obj.get("involvedObject") or obj.get("regarding") or {}
     return f"{str(about.get('kind', '')).lower()}/{about.get('name', '')}"
@@ -221,8 +236,7 @@ _COLUMNS: dict[str, list[Column]] = {
         name_column(), _number("Desired", "status.desiredNumberScheduled"),
         _number("Current", "status.currentNumberScheduled"), _number("Ready", "status.numberReady"),
         _number("Up-to-date", "status.updatedNumberScheduled"), _number("Available", "status.numberAvailable"),
-        Column("Node Selector", lambda obj, _: ",".join(
-            f"{k}={v}" for k, v in sorted((at(obj, "spec.template.spec.nodeSelector") or {}).items())) or _NONE),
+        Column("Node Selector", _node_selector),
         age_column(), *_TEMPLATE,
     ],
     "statefulsets.apps": [name_column(), _ready_of("spec.replicas"), age_column(), *_containers()],
@@ -234,14 +248,12 @@ _COLUMNS: dict[str, list[Column]] = {
         name_column(), _text("Schedule", "spec.schedule", ""), _text("Timezone", "spec.timeZone"),
         _text("Suspend", "spec.suspend", "False"),
         Column("Active", lambda obj, _: len(at(obj, "status.active") or []), kind="integer"),
-        Column("Last Schedule", lambda obj, now: age(when, now) if (when := at(obj, "status.lastScheduleTime")) else _NONE),
+        Column("Last Schedule", _last_schedule),
         age_column(), *_containers("spec.jobTemplate.spec.template.spec.containers"),
     ],
     "controllerrevisions.apps": [
         name_column(),
-        Column("Controller", lambda obj, _: next(
-            (f"{o['kind'].lower()}/{o['name']}" for o in at(obj, "metadata.ownerReferences") or [] if o.get("controller")),
-            _NONE)),
+        Column("Controller", _controller),
         _number("Revision", "revision"), age_column(),
     ],
     "ingressclasses.networking.k8s.io": [

@@ -1,7 +1,7 @@
 """Custom resource definitions: accepted at once, served at once, and emptied before they go.
 
-Every step that upstream leaves to controllers (accepting names, establishing, cleaning up) happens in the write itself or
-in a follower of the definitions' table.
+Every step that upstream leaves to controllers (accepting names, establishing, cleaning up) happens in the write
+itself or in a follower of the definitions' table.
 """
 
 from __future__ import annotations
@@ -183,7 +183,11 @@ def errors(obj: Object, old: Object | None) -> list[FieldError]:
     expected = f"{names['plural']}.{spec['group']}"
     found = []
     if obj["metadata"].get("name") != expected:
-        found.append(bad_value("metadata.name", obj["metadata"].get("name"), f"must be spec.names.plural+\".\"+spec.group ({expected})"))
+        found.append(
+            bad_value(
+                "metadata.name", obj["metadata"].get("name"), f'must be spec.names.plural+"."+spec.group ({expected})'
+            )
+        )
     if "." not in spec["group"]:
         found.append(bad_value("spec.group", spec["group"], "should be a domain with at least one dot"))
     if spec["scope"] not in {"Cluster", "Namespaced"}:

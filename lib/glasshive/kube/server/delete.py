@@ -173,6 +173,5 @@ async def delete_collection(api: Api, call: Call) -> web.Response:
     limit = call.number("limit")
     waiting = [delete_record(api, served, r.key, r, wish)[1] for r in chosen[: limit or None]]
     last = [await pending for pending in waiting]
-    body = forms.listing(api, call, last, api.store.revision, token="", left=None,
-                         form=wanted_form(call.request))
+    body = forms.listing(api, call, last, api.store.revision, token="", left=None, form=wanted_form(call.request))
     return await json_bytes(call.request, body)

@@ -1,8 +1,8 @@
 """Sets of fields: which leaves an object has, and how ``managedFields`` writes them down.
 
-A path is a tuple of elements: ``f:NAME`` for a field or a key of a map, ``k:{...}`` for a list item told apart by keys,
-``v:VALUE`` for an item of a set. Leaves are scalars, empty containers, values that are replaced as a whole, and, to mark
-that they are there, keyed list items themselves.
+A path is a tuple of elements: ``f:NAME`` for a field or a key of a map, ``k:{...}`` for a list item told apart by
+keys, ``v:VALUE`` for an item of a set. Leaves are scalars, empty containers, values that are replaced as a whole,
+and, to mark that they are there, keyed list items themselves.
 """
 
 from __future__ import annotations

@@ -46,8 +46,9 @@ def single(api: Api, call: Call, record: Record, form: str) -> bytes:
     return orjson.dumps(tables.render(call.served, [obj], metadata, include=_include(call), now=api.now()))
 
 
-def listing(api: Api, call: Call, records: Sequence[Record], revision: int, *, token: str, left: int | None,
-            form: str) -> bytes:
+def listing(
+    api: Api, call: Call, records: Sequence[Record], revision: int, *, token: str, left: int | None, form: str
+) -> bytes:
     """A list as the response body."""
     metadata: Object = {"resourceVersion": str(revision)}
     if token:

@@ -20,8 +20,13 @@ from .status import FieldError, bad_value, duplicate, required, unsupported
 Object = dict[str, Any]
 _MAX_FAULTS = 20
 _TYPES: dict[str, tuple[type, ...]] = {
-    "object": (dict,), "array": (list,), "string": (str,), "boolean": (bool,), "integer": (int,), "number": (int, float),
-}  # fmt: skip
+    "object": (dict,),
+    "array": (list,),
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+}
 _NAMES = {dict: "object", list: "array", str: "string", bool: "boolean", int: "integer", float: "number",
           type(None): "null"}  # fmt: skip
 
@@ -74,8 +79,11 @@ def _check(spec: Object, value: Any, path: str, found: list[FieldError]) -> None
 
 
 def _mistyped(path: str, given: str, wanted: str) -> FieldError:
-    return FieldError(path or "<nil>", "FieldValueTypeInvalid",
-                      f'Invalid value: "{given}": {path or "the value"} in body must be of type {wanted}: "{given}"')
+    return FieldError(
+        path or "<nil>",
+        "FieldValueTypeInvalid",
+        f'Invalid value: "{given}": {path or "the value"} in body must be of type {wanted}: "{given}"',
+    )
 
 
 @lru_cache(maxsize=1024)
@@ -97,7 +105,9 @@ def _check_text(spec: Object, value: str, path: str, found: list[FieldError]) ->
         found.append(bad_value(path, value, f"{path} in body should match '{spec['pattern']}'"))
     check = _FORMATS.get(spec.get("format", ""))
     if check is not None and not check(value):
-        found.append(bad_value(path, value, f"{path} in body must be of type {spec['format']}: {orjson.dumps(value).decode()}"))
+        found.append(
+            bad_value(path, value, f"{path} in body must be of type {spec['format']}: {orjson.dumps(value).decode()}")
+        )
 
 
 def _check_number(spec: Object, value: float, path: str, found: list[FieldError]) -> None:
@@ -116,9 +126,13 @@ def _check_number(spec: Object, value: float, path: str, found: list[FieldError]
 def _check_object(spec: Object, value: Object, path: str, found: list[FieldError]) -> None:
     found += [required(_below(path, name)) for name in spec.get("required") or () if name not in value]
     if len(value) < spec.get("minProperties", 0):
-        found.append(bad_value(path, len(value), f"{path} in body should have at least {spec['minProperties']} properties"))
+        found.append(
+            bad_value(path, len(value), f"{path} in body should have at least {spec['minProperties']} properties")
+        )
     if "maxProperties" in spec and len(value) > spec["maxProperties"]:
-        found.append(bad_value(path, len(value), f"{path} in body should have at most {spec['maxProperties']} properties"))
+        found.append(
+            bad_value(path, len(value), f"{path} in body should have at most {spec['maxProperties']} properties")
+        )
     properties, more = spec.get("properties") or {}, spec.get("additionalProperties")
     for name, item in value.items():
         if name in properties:
@@ -135,7 +149,9 @@ def _check_list(spec: Object, value: list[Any], path: str, found: list[FieldErro
     if len(value) < spec.get("minItems", 0):
         found.append(bad_value(path, len(value), f"{path} in body should have at least {spec['minItems']} items"))
     if "maxItems" in spec and len(value) > spec["maxItems"]:
-        found.append(FieldError(path, "FieldValueTooMany", f"Too many: {len(value)}: must have at most {spec['maxItems']} items"))
+        found.append(
+            FieldError(path, "FieldValueTooMany", f"Too many: {len(value)}: must have at most {spec['maxItems']} items")
+        )
     items = spec.get("items")
     if isinstance(items, dict):
         for at, item in enumerate(value):

@@ -1,7 +1,8 @@
 """Field managers: who set which fields of an object, kept in ``metadata.managedFields``.
 
-Tracking starts with an object's first server-side apply. Objects that were never applied that way carry no such record:
-what they hold at their first apply belongs to ``before-first-apply``, as upstream does for objects older than the record.
+Tracking starts with an object's first server-side apply. Objects that were never applied that way carry no such
+record: what they hold at their first apply belongs to ``before-first-apply``, as upstream does for objects older than
+the record.
 """
 
 from __future__ import annotations

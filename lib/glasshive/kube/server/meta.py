@@ -141,8 +141,14 @@ def label_errors(labels: dict[str, str], field: str) -> list[FieldError]:
         if not LABEL_KEY.fullmatch(key):
             found.append(bad_value(field, key, "must be a name with an optional DNS prefix and '/'"))
         if not isinstance(value, str) or not LABEL_VALUE.fullmatch(value):
-            found.append(bad_value(field, value, "a label value is empty or at most 63 letters, digits, '-', '_', '.', "
-                                                 "starting and ending with a letter or digit"))
+            found.append(
+                bad_value(
+                    field,
+                    value,
+                    "a label value is empty or at most 63 letters, digits, '-', '_', '.', "
+                    "starting and ending with a letter or digit",
+                )
+            )
     return found
 
 

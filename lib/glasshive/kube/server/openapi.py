@@ -1,8 +1,8 @@
 """OpenAPI documents, written from the same schemas that the server checks objects with.
 
 Version 3 (one document per group version) is what current kubectl asks for: to learn that the server validates fields
-itself, to build strategic merge patches, and for ``explain``. Version 2 is one document with everything, for old clients.
-Descriptions are not in the schema file, so none are told.
+itself, to build strategic merge patches, and for ``explain``. Version 2 is one document with everything, for old
+clients. Descriptions are not in the schema file, so none are told.
 """
 
 from __future__ import annotations
@@ -168,7 +168,9 @@ def _document(api: Api, group: str, version: str) -> bytes:
     for served in _served(api, group, version):
         if served.node is not None or served.custom is not None:
             paths |= _operations(served, writer.kind(served))
-    return orjson.dumps({"openapi": "3.0.0", "info": _INFO, "paths": paths, "components": {"schemas": writer.definitions}})
+    return orjson.dumps(
+        {"openapi": "3.0.0", "info": _INFO, "paths": paths, "components": {"schemas": writer.definitions}}
+    )
 
 
 def _key(group: str, version: str) -> str:
@@ -181,7 +183,9 @@ async def index(api: Api, request: web.BaseRequest) -> web.Response:
     for group, versions in api.registry.groups().items():
         for version in versions:
             name = _key(group, version)
-            told = orjson.dumps(sorted(str(s.custom.schema) for s in _served(api, group, version) if s.custom is not None))
+            told = orjson.dumps(
+                sorted(str(s.custom.schema) for s in _served(api, group, version) if s.custom is not None)
+            )
             mark = hashlib.sha256(told + _INFO["version"].encode()).hexdigest()[:32].upper()
             paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={mark}"}
     return await json_bytes(request, orjson.dumps({"paths": paths}))

@@ -28,7 +28,7 @@ def _merge_object(node: Node, target: Object, patch: Object) -> Object:
         return {}
     if directive == "replace":
         return {key: _plain(value) for key, value in patch.items() if key != _PATCH and value is not None}
-    if directive not in {None, "merge"}:
+    if directive not in (None, "merge"):  # a tuple: what a client sent may not be hashable
         raise bad_request(f"unknown $patch directive {directive!r}; it may be replace, delete or merge")
     result = dict(target)
     retain = patch.get(_RETAIN)

@@ -37,7 +37,9 @@ def _pod(api: Api, call: Call) -> Object:
 def _container(call: Call, pod: Object) -> str:
     """The container asked for, or the only (or default) one."""
     spec = pod.get("spec") or {}
-    names = [c["name"] for group in ("containers", "initContainers", "ephemeralContainers") for c in spec.get(group) or []]
+    names = [
+        c["name"] for group in ("containers", "initContainers", "ephemeralContainers") for c in spec.get(group) or []
+    ]
     wanted = call.query.get("container", "")
     if wanted and wanted not in names:
         raise bad_request(f"container {wanted} is not valid for pod {call.name}")

@@ -88,13 +88,13 @@ async def list_(api: Api, call: Call) -> web.Response:
     token = _token(revision, chosen[-1].key) if rest is not None and chosen else ""
     # How many are left can only be told when every one of them is selected.
     left = rest if token and not scope.narrow else None
-    body = forms.listing(api, call, chosen, revision, token=token, left=left,
-                         form=wanted_form(call.request))
+    body = forms.listing(api, call, chosen, revision, token=token, left=left, form=wanted_form(call.request))
     return await json_bytes(call.request, body, warnings=call.warnings)
 
 
-def _page(order: list[Key], records: dict[Key, Record], *, low: int, high: int, scope: Scope,
-          limit: int) -> tuple[list[Record], int | None]:
+def _page(
+    order: list[Key], records: dict[Key, Record], *, low: int, high: int, scope: Scope, limit: int
+) -> tuple[list[Record], int | None]:
     """Up to ``limit`` selected records, and how many keys follow (None: nothing follows)."""
     whole = Scope(None, scope.labels, scope.fields) if scope.narrow else None
     chosen: list[Record] = []
@@ -169,8 +169,9 @@ def _bookmark(call: Call, revision: int, *, initial_end: bool = False) -> bytes:
     return bookmark(resource.kind, resource.api_version, revision, initial_end=initial_end)
 
 
-async def _stream(api: Api, call: Call, response: web.StreamResponse, stream: Subscription, end: float, *,
-                  bookmarks: bool) -> None:
+async def _stream(
+    api: Api, call: Call, response: web.StreamResponse, stream: Subscription, end: float, *, bookmarks: bool
+) -> None:
     now = time.monotonic()
     next_bookmark = now + _BOOKMARK_SECONDS if bookmarks else end
     while now < end and not api.stopping:

@@ -18,8 +18,9 @@ Object = dict[str, Any]
 _GZIP_FROM = 128 << 10
 
 
-async def json_bytes(request: web.BaseRequest, body: bytes, code: int = 200,
-                     warnings: Iterable[str] = ()) -> web.Response:
+async def json_bytes(
+    request: web.BaseRequest, body: bytes, code: int = 200, warnings: Iterable[str] = ()
+) -> web.Response:
     """A JSON response; gzip if the client takes it and the body is long."""
     response = web.Response(body=body, status=code, content_type="application/json")
     for warning in warnings:
@@ -38,8 +39,9 @@ def _gzip(body: bytes) -> bytes:
     return squeezer.compress(body) + squeezer.flush()
 
 
-async def json_object(request: web.BaseRequest, obj: Any, code: int = 200,
-                      warnings: Iterable[str] = ()) -> web.Response:
+async def json_object(
+    request: web.BaseRequest, obj: Any, code: int = 200, warnings: Iterable[str] = ()
+) -> web.Response:
     """A JSON response made from an object."""
     return await json_bytes(request, orjson.dumps(obj), code, warnings)
 

@@ -1,6 +1,7 @@
 """Questions about who may do what: answered at once, never stored.
 
-There is one user, the holder of the cluster's token, and it may do everything; RBAC objects are kept but decide nothing.
+There is one user, the holder of the cluster's token, and it may do everything; RBAC objects are kept but decide
+nothing.
 """
 
 from __future__ import annotations

@@ -32,18 +32,28 @@ _INT64 = 1 << 63
 class Node:
     """One place in a schema.
 
-    ``kind``: ``object`` (known fields), ``map`` (free keys), ``list``, a scalar (``str int bool float time bytes intstr
-    quantity``) or ``any``. ``item`` describes the values of a map or the items of a list. ``keys`` tell list items apart
-    (("",): plain values form a set; (): the list is replaced as a whole). ``merge_key`` is the same for strategic merge
-    patches (None: replaced). ``atomic``: an object or map that is replaced as a whole. ``keep_unknown``: fields that are
-    not named are kept.
+    ``kind``: ``object`` (known fields), ``map`` (free keys), ``list``, a scalar (``str int bool float time bytes
+    intstr quantity``) or ``any``. ``item`` describes the values of a map or the items of a list. ``keys`` tell list
+    items apart (("",): plain values form a set; (): the list is replaced as a whole). ``merge_key`` is the same for
+    strategic merge patches (None: replaced). ``atomic``: an object or map that is replaced as a whole.
+    ``keep_unknown``: fields that are not named are kept.
     """
 
     __slots__ = ("_codes", "_fields", "atomic", "item", "keep_unknown", "keys", "kind", "merge_key", "name", "required")
 
-    def __init__(self, kind: str, *, name: str = "", item: Node | None = None, keys: tuple[str, ...] = (),
-                 merge_key: str | None = None, atomic: bool = False, keep_unknown: bool = False,
-                 fields: dict[str, Node] | None = None, codes: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        *,
+        name: str = "",
+        item: Node | None = None,
+        keys: tuple[str, ...] = (),
+        merge_key: str | None = None,
+        atomic: bool = False,
+        keep_unknown: bool = False,
+        fields: dict[str, Node] | None = None,
+        codes: dict[str, str] | None = None,
+    ) -> None:
         self.kind = kind
         self.name = name
         self.item = item
@@ -115,7 +125,15 @@ class TypeFault(Exception):  # noqa: N818 - not an error of the caller's making:
     """A value of the wrong type; the text names the place."""
 
 
-_WORDS = {bool: "bool", str: "string", int: "number", float: "number", list: "array", dict: "object", type(None): "null"}
+_WORDS = {
+    bool: "bool",
+    str: "string",
+    int: "number",
+    float: "number",
+    list: "array",
+    dict: "object",
+    type(None): "null",
+}
 _EXPECTED = {"str": "string", "bool": "boolean", "int": "integer", "float": "number", "intstr": "integer or string",
              "time": "time (RFC 3339)", "bytes": "base64 text", "quantity": "quantity"}  # fmt: skip
 

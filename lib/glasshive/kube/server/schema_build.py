@@ -3,9 +3,9 @@
 Run ``python -m glasshive.kube.server.schema_build`` after the `kubernetes` package was updated. The client is heavy to
 import, so the server never does; it reads the small file made here.
 
-Form of the file: ``kinds`` maps ``apiVersion/Kind`` to a type name; ``types`` maps a type name to its fields, each a type
-code: ``str int bool float time bytes any intstr quantity``, ``[X`` list of X, ``{X`` map of text to X, or a type name. A
-code that ends in ``!`` is required.
+Form of the file: ``kinds`` maps ``apiVersion/Kind`` to a type name; ``types`` maps a type name to its fields, each a
+type code: ``str int bool float time bytes any intstr quantity``, ``[X`` list of X, ``{X`` map of text to X, or a type
+name. A code that ends in ``!`` is required.
 """
 
 from __future__ import annotations

@@ -73,6 +73,6 @@ ATOMIC = frozenset({
     "V1ResourceFieldSelector", "V1TypedLocalObjectReference", "V1OwnerReference", "V1TopologySelectorTerm", "V1RoleRef",
     "RbacV1Subject", "V1EndpointAddress", "CoreV1EndpointPort", "DiscoveryV1EndpointPort", "V1ScopeSelector",
     "V1ScopedResourceSelectorRequirement", "V1FileKeySelector",
-    "V1PodSpec.nodeSelector", "V1ServiceSpec.selector", "V1ReplicationControllerSpec.selector", "V1ScaleStatus.selector",
+    "V1PodSpec.nodeSelector", "V1ServiceSpec.selector", "V1ReplicationControllerSpec.selector",
     "V1CSIPersistentVolumeSource.volumeAttributes",
 })  # fmt: skip

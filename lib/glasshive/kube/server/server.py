@@ -88,8 +88,9 @@ class Api:
         managers = Managers(obj["metadata"] if after else old["metadata"])
         node = self.schema(call.served) or ANY
         who = (call.manager, "Update", call.subresource)
-        managers.note_update(who, call.served.resource.api_version, self.stamp(), owned(leaves(node, old)),
-                             owned(leaves(node, obj)))
+        managers.note_update(
+            who, call.served.resource.api_version, self.stamp(), owned(leaves(node, old)), owned(leaves(node, obj))
+        )
         managers.write(obj["metadata"])
 
     async def put(self, served: Served, key: Key, obj: Object, old: Object | None) -> Record:
@@ -278,4 +279,3 @@ async def _handle(api: Api, call: Call) -> web.StreamResponse:
         raise method_not_allowed(resource)
     response: web.StreamResponse = await handler(api, call)
     return response
-

@@ -183,8 +183,9 @@ def _merge_lists(spec: Object, before: Object | None) -> list[FieldError]:
     return faults
 
 
-def _settle(allocator: Allocator, families: list[str], ips: list[str], service: Object, *,
-            resource_fault: Any) -> list[str]:
+def _settle(
+    allocator: Allocator, families: list[str], ips: list[str], service: Object, *, resource_fault: Any
+) -> list[str]:
     """The addresses of the Service, all taken; or none taken and a StatusError."""
     owner, taken = _owner(service), []
     for at, family in enumerate(families):

@@ -99,7 +99,9 @@ class CustomVersion:
         self.terminating = False
         self.selectable = [field["jsonPath"].lstrip(".") for field in version.get("selectableFields") or []]
         self.fields: Extract = by_paths(*self.selectable)
-        top = _object_node(self.schema, keep=bool(self.schema.get("x-kubernetes-preserve-unknown-fields")), atomic=False)
+        top = _object_node(
+            self.schema, keep=bool(self.schema.get("x-kubernetes-preserve-unknown-fields")), atomic=False
+        )
         named = dict(top.fields) if top.kind == "object" else {}
         named |= {"apiVersion": Node("str"), "kind": Node("str"), "metadata": schema.metadata()}
         self.node = Node("object", fields=named, keep_unknown=top.keep_unknown or top.kind == "map")

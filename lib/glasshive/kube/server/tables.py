@@ -25,7 +25,13 @@ class Column:
 
     def definition(self) -> Object:
         """The TableColumnDefinition."""
-        return {"name": self.name, "type": self.kind, "format": self.form, "description": "", "priority": int(self.wide)}
+        return {
+            "name": self.name,
+            "type": self.kind,
+            "format": self.form,
+            "description": "",
+            "priority": int(self.wide),
+        }
 
 
 def name_column() -> Column:

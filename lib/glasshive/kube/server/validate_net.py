@@ -23,7 +23,9 @@ def service(obj: Object, _: Object | None) -> list[FieldError]:
     found += one_of("spec.sessionAffinity", spec.get("sessionAffinity"), ("None", "ClientIP"))
     found += one_of("spec.externalTrafficPolicy", spec.get("externalTrafficPolicy"), _POLICIES)
     found += one_of("spec.internalTrafficPolicy", spec.get("internalTrafficPolicy"), _POLICIES)
-    found += one_of("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), ("SingleStack", "PreferDualStack", "RequireDualStack"))
+    found += one_of(
+        "spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), ("SingleStack", "PreferDualStack", "RequireDualStack")
+    )
     if spec.get("type") == "ExternalName":
         if not spec.get("externalName"):
             found.append(required("spec.externalName"))

@@ -70,9 +70,7 @@ def check_name(call: Call, obj: Object) -> None:
     """The name in the object and in the address must agree."""
     given = obj["metadata"].setdefault("name", call.name or "")
     if given != call.name:
-        raise bad_request(
-            f"the name of the object ({given}) does not match the name on the URL ({call.name})"
-        )
+        raise bad_request(f"the name of the object ({given}) does not match the name on the URL ({call.name})")
 
 
 def new_object(api: Api, call: Call, obj: Object) -> tuple[Key, Object]:
@@ -261,5 +259,3 @@ async def update(api: Api, call: Call) -> web.Response:
     obj = changed_object(api, call, body, record, old)
     api.managed_update(call, obj, old)
     return await answer(call, await store_change(api, call, obj, record, old))
-
-
