@@ -123,7 +123,7 @@ class Datapath:
         self._calm = asyncio.get_running_loop().call_later(HURRY_SECONDS, self._end_hurry)
 
     def _own_addresses(self, made: Devices) -> list[HostEntry]:
-        """The node's own addresses as endpoints: fabric addresses at its device, routers and services at ``gh_host``."""
+        """The node's own addresses as endpoints: fabric ones at its device, routers and services at ``gh_host``."""
         host = self.objects.number("gh_endpoint_flags", "GH_ENDPOINT_HOST")
         router = host | self.objects.number("gh_endpoint_flags", "GH_ENDPOINT_ROUTER")
         identity = self.reserved.number("host")
