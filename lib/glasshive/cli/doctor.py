@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from glasshive.cli.options import output_option
+from glasshive.errors import NotFoundError
 
 
 @click.command()
@@ -16,9 +17,14 @@ def doctor(output: str, *, fresh: bool, everything: bool) -> int:
     from glasshive.bpf import doctor as diagnosis
     from glasshive.bpf import probe
     from glasshive.cli.output import print_json
+    from glasshive.lab.manifest import read_labs
 
     machine = probe.machine(fresh=fresh)
-    diagnoses = diagnosis.diagnose(machine, diagnosis.FEATURES)
+    try:
+        labs = [entry.wanted() for entry in read_labs()]
+    except NotFoundError:
+        labs = []  # an installation without the labs
+    diagnoses = diagnosis.diagnose(machine, [*diagnosis.FEATURES, *labs])
     if output == "json":
         print_json(diagnosis.as_data(machine, diagnoses))
     else:
