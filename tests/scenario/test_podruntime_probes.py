@@ -33,7 +33,7 @@ def test_probes_decide_about_readiness_and_restart() -> None:
             await node.add("by-http", container={
                 "ports": [{"name": "web", "containerPort": 8080}],
                 "readinessProbe": {**QUICK, "httpGet": {"path": "/healthz", "port": "web"}},
-                "livenessProbe": {**QUICK, "tcpSocket": {"port": 8080}},
+                "livenessProbe": {"periodSeconds": 1, "tcpSocket": {"port": 8080}},
             })  # fmt: skip
             await node.add(
                 "sick", container={"livenessProbe": {**QUICK, "httpGet": {"path": "/status/500", "port": 8080}}}

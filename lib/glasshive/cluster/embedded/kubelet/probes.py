@@ -19,6 +19,8 @@ from glasshive.errors import ManifestError
 
 LOG = logging.getLogger(__name__)
 FIRST_PERIOD_SECONDS = 0.2
+START_SECONDS = 1.0
+"""A container is given this long to begin before its life is doubted."""
 HURRY_SECONDS = 10.0
 """How long the faster repetition lasts."""
 
@@ -134,7 +136,7 @@ class Prober:
         """Probe until cancelled; a startup probe ends with its first verdict."""
         loop = asyncio.get_running_loop()
         probe = self._probe
-        await asyncio.sleep(probe.initial_delay)
+        await asyncio.sleep(max(probe.initial_delay, START_SECONDS if probe.kind == "liveness" else 0.0))
         begun = counted = loop.time() - probe.period
         verdict: bool | None = None
         run_good, run_bad = 0, 0
