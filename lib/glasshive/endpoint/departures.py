@@ -89,7 +89,8 @@ class Departures:
             try:
                 await asyncio.to_thread(self._delete, indices)
             except NetlinkError as error:
-                log.error("devices %s cannot be deleted (attempt %d of %d): %s", indices, attempt, TRIES, error)  # noqa: TRY400
+                text = "%d devices cannot be deleted (attempt %d of %d): %s"
+                log.error(text, len(indices), attempt, TRIES, error)  # noqa: TRY400 - the text says everything
                 await asyncio.sleep(RETRY_SECONDS)
             else:
                 return

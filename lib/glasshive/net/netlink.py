@@ -42,6 +42,8 @@ _SOL_NETLINK = 270
 _NETLINK_CAP_ACK = 10
 _NETLINK_EXT_ACK = 11
 _NETLINK_GET_STRICT_CHK = 12
+_SO_RCVBUFFORCE = 33
+ROOM_BYTES = 8 << 20
 _NLMSGERR_ATTR_MSG = 1
 _NLM_F_ACK_TLVS = 0x200
 _HEADER = struct.Struct("=IHHII")  # nlmsghdr: length, type, flags, sequence, port id
@@ -141,6 +143,8 @@ class Socket:
         for option in (_NETLINK_CAP_ACK, _NETLINK_EXT_ACK, _NETLINK_GET_STRICT_CHK):
             with contextlib.suppress(OSError):  # better messages and filtered dumps where the kernel offers them
                 self._socket.setsockopt(_SOL_NETLINK, option, 1)
+        with contextlib.suppress(OSError):  # room for one error per message of a large batch; used only when needed
+            self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, ROOM_BYTES)
 
     def close(self) -> None:
         """Close the socket."""
@@ -165,9 +169,19 @@ class Socket:
             self._socket.send(batch.encoded())
             failure = self._first_failure(batch)
         except OSError as error:
+            self._drain()
             raise NetlinkError(f"rtnetlink: {batch.what[0]}", error.errno or 0) from None
         if failure is not None:
             raise failure
+
+    def _drain(self) -> None:
+        """Throw away what is waiting, so that the next answers read are those to the next question."""
+        while True:
+            try:
+                self._socket.recv(ANSWER_BYTES, socket.MSG_DONTWAIT)
+            except OSError as error:
+                if error.errno != errno.ENOBUFS:  # that one tells of the overflow, and is told once
+                    return
 
     def _first_failure(self, batch: Batch) -> NetlinkError | None:
         failure: NetlinkError | None = None
