@@ -40,11 +40,13 @@ def launch_all(supervisor: Supervisor) -> None:
         from glasshive.cluster.embedded import node_process
 
         objects.warm_up(config.objects_directory())
+    supervisor.poll()
     for number, node in enumerate(nodes, 1):
         supervisor.launch(_node(supervisor, number, node, node_process))
     # Resolvers come last: they need the API, which is coming up meanwhile, and nothing needs them before pods run.
     from glasshive.cluster.embedded import resolver_process
 
+    supervisor.poll()
     for node in nodes:
         supervisor.launch(_resolver(supervisor, node, resolver_process))
     supervisor.launch(_world_resolver(supervisor, resolver_process))

@@ -69,6 +69,7 @@ class Supervisor:
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._control: socket.socket | None = None
         self._stopping = False
+        self._launched = False  # all programs have been started once
 
     def run(self) -> int:
         """Bring the cluster up, supervise it until told to stop. Returns the exit status."""
@@ -94,6 +95,11 @@ class Supervisor:
         LOG.info("%s", step)
         self._progress({"step": step})
 
+    def poll(self, timeout: float | None = 0.0) -> None:
+        """Handle what has happened, waiting up to ``timeout`` seconds (None: for ever) for something to happen."""
+        for key, _ in self._selector.select(timeout):
+            key.data()
+
     def launch(self, program: children.Program) -> None:
         """Add a program and start it."""
         child = Child(program, self.state.processes.setdefault(program.name, ProcessState(program.name, program.role)))
@@ -112,6 +118,8 @@ class Supervisor:
             fabric.build(self.config, self.paths)
             self.progress(f"fabric and {self.config.nodes} node namespaces")
         processes.launch_all(self)
+        self._launched = True
+        self._check_ready()
         self._save()
 
     def _take_over(self, previous: State) -> None:
@@ -161,8 +169,7 @@ class Supervisor:
     def _wait(self) -> None:
         due = [c.restart_at for c in self._children.values() if c.restart_at is not None]
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
-        for key, _ in self._selector.select(timeout):
-            key.data()
+        self.poll(timeout)
         for child in self._children.values():
             if child.restart_at is not None and child.restart_at <= time.monotonic() and not self._stopping:
                 self._restart(child)
@@ -235,7 +242,7 @@ class Supervisor:
             self._save()
 
     def _check_ready(self) -> None:
-        if self.state.phase == state.STARTING and all(c.state.ready for c in self._children.values()):
+        if self.state.phase == state.STARTING and self._launched and all(c.state.ready for c in self._children.values()):
             self.state.phase = state.READY
             self._save()
             self._progress({"ready": True})
