@@ -242,7 +242,8 @@ class Supervisor:
             self._save()
 
     def _check_ready(self) -> None:
-        if self.state.phase == state.STARTING and self._launched and all(c.state.ready for c in self._children.values()):
+        everyone = self._launched and all(child.state.ready for child in self._children.values())
+        if everyone and self.state.phase == state.STARTING:
             self.state.phase = state.READY
             self._save()
             self._progress({"ready": True})
