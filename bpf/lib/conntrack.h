@@ -47,14 +47,16 @@ static __always_inline bool gh_ct_key(struct gh_ct_key *key, const struct gh_pac
 	return from_high;
 }
 
-GH_GLOBAL int gh_ct_create(const struct gh_ct_key *key, const struct gh_packet *pkt, bool from_high, __u32 identity)
+GH_GLOBAL int gh_ct_create(const struct gh_ct_key *sorted, const struct gh_packet *pkt, bool from_high, __u32 identity)
 {
 	struct gh_ct_entry entry;
+	struct gh_ct_key key;
 
-	if (!key || !pkt)
+	if (!sorted || !pkt)
 		return GH_DROP_INVALID_PACKET;
+	key = *sorted; /* Verifier: see gh_endpoint_find() */
 	gh_ct_fresh(&entry, pkt, from_high, identity, bpf_ktime_get_coarse_ns());
-	if (bpf_map_update_elem(&conntrack, key, &entry, BPF_ANY))
+	if (bpf_map_update_elem(&conntrack, &key, &entry, BPF_ANY))
 		return GH_DROP_CT_CREATE;
 	return GH_CT_NEW;
 }

@@ -13,6 +13,10 @@ struct {
 	__type(value, struct gh_endpoint);
 } endpoints SEC(".maps");
 
+/*
+ * Verifier: Linux 6.1 wants a key on the stack, and what a global function gets as argument does not count as that:
+ * there addr must point to a copy.
+ */
 static __always_inline const struct gh_endpoint *gh_endpoint_find(const union gh_address *addr)
 {
 	return bpf_map_lookup_elem(&endpoints, addr);

@@ -55,6 +55,7 @@ static __always_inline int gh_send_back(struct __sk_buff *skb)
 GH_GLOBAL int gh_answer_arp(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	const struct gh_endpoint *ep;
+	union gh_address src;
 	struct gh_arp arp;
 
 	if (!pkt)
@@ -66,7 +67,8 @@ GH_GLOBAL int gh_answer_arp(struct __sk_buff *skb, struct gh_packet *pkt)
 	if (arp.operation != bpf_htons(GH_ARP_REQUEST) || arp.hardware != bpf_htons(GH_ARP_ETHERNET) ||
 	    arp.protocol != bpf_htons(ETH_P_IP) || arp.target_ip != node_config.router_ipv4.words[3])
 		return GH_DROP_NEIGHBOUR;
-	ep = gh_endpoint_sender(&pkt->src, skb->ifindex);
+	src = pkt->src;
+	ep = gh_endpoint_sender(&src, skb->ifindex);
 	if (!ep)
 		return GH_DROP_INVALID_SOURCE_IP;
 	arp.operation = bpf_htons(GH_ARP_REPLY);
@@ -104,10 +106,12 @@ GH_GLOBAL int gh_answer_neighbour(struct __sk_buff *skb, const struct gh_packet 
 {
 	struct gh_neighbour_advert advert = {};
 	const struct gh_endpoint *ep;
+	union gh_address src;
 
 	if (!pkt)
 		return GH_DROP_INVALID_PACKET;
-	ep = gh_endpoint_sender(&pkt->src, skb->ifindex);
+	src = pkt->src;
+	ep = gh_endpoint_sender(&src, skb->ifindex);
 	if (!ep)
 		return gh_address_is_multicast(&pkt->dst) ? GH_DROP_NEIGHBOUR : GH_DROP_INVALID_SOURCE_IP;
 	/* A hop limit below 255 means that the question has come from elsewhere (RFC 4861, 7.1.1). */

@@ -89,17 +89,24 @@ GH_GLOBAL int gh_answer_too_big(struct __sk_buff *skb, const struct gh_packet *p
 {
 	struct gh_too_big error = {};
 	const struct gh_endpoint *ep;
-	__u32 quoted, l3;
+	union gh_address src;
+	__u64 quoted;
+	__u32 l3;
 
 	if (!pkt)
 		return GH_DROP_INVALID_PACKET;
 	quoted = pkt->l4 - ETH_HLEN + GH_QUOTED_L4_BYTES;
 	l3 = gh_is_ipv6(pkt) ? sizeof(struct ipv6hdr) : sizeof(struct iphdr);
 	/* The stack answers what is not quoted here, and never an error by an error. */
-	if (quoted > GH_QUOTE_BYTES || !gh_has_l4(pkt) || (pkt->flags & GH_PACKET_ICMP_ERROR))
+	if (!gh_has_l4(pkt) || (pkt->flags & GH_PACKET_ICMP_ERROR))
 		return TC_ACT_OK;
-	ep = gh_endpoint_sender(&pkt->src, skb->ifindex);
-	if (!ep || quoted < 28 || bpf_skb_load_bytes(skb, ETH_HLEN, error.quote, quoted))
+	src = pkt->src;
+	ep = gh_endpoint_sender(&src, skb->ifindex);
+	/* Verifier: opaque, so that both bounds are tested right here, and on the whole register. */
+	asm volatile("" : "+r"(quoted));
+	if (quoted < sizeof(struct iphdr) || quoted > GH_QUOTE_BYTES)
+		return TC_ACT_OK;
+	if (!ep || bpf_skb_load_bytes(skb, ETH_HLEN, error.quote, quoted))
 		return GH_DROP_INVALID_PACKET;
 	if (gh_is_ipv6(pkt))
 		gh_too_big_ipv6(&error, pkt, mtu, sizeof(error.icmp) + quoted);

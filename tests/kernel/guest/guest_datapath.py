@@ -1,0 +1,59 @@
+"""The shipped datapath on the oldest kernel that is supported: it loads, and packets take the same walk."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parents[2]))
+
+import datapath as dp
+import packets as pk
+from datapath_node import LO, furnish
+
+
+@contextlib.contextmanager
+def _node() -> Iterator[dp.Datapath]:
+    with dp.loaded(dp.config()) as path:
+        furnish(path)
+        for family in pk.FAMILIES:
+            path.add_endpoint(pk.address("server", family), LO, identity=1002)
+        yield path
+
+
+def check_datapath_loads(_objects: Path) -> None:
+    with dp.loaded(dp.config(flags=15, overlay_ifindex=4)) as path:
+        assert set(path.programs) == {"from_pod", "to_pod", "from_netdev", "to_netdev", "from_host", "from_overlay"}
+
+
+def check_datapath_delivers_and_tracks(_objects: Path) -> None:
+    with _node() as path:
+        for family in pk.FAMILIES:
+            there = pk.tcp("client", "server", family, flags="S")
+            back = pk.reply(there)
+            for packet in (there, back, there, back):
+                ran = path.run("from_pod", bytes(packet))
+                assert (ran.retval, ran.data_out) == (dp.REDIRECT, pk.delivered(packet))
+        assert len(path.rows("conntrack")) == len(pk.FAMILIES)
+        assert path.drops() == {}
+
+
+def check_datapath_masquerades(_objects: Path) -> None:
+    with _node() as path:
+        for family in pk.FAMILIES:
+            packet = pk.udp("client", "world", family, sport=1234)
+            sent = pk.Ether(path.run("from_pod", bytes(packet)).data_out)
+            assert sent.payload.src == pk.address("node", family)
+            answer = path.run("from_netdev", bytes(pk.reply(sent, ttl=64)))
+            assert answer.data_out == pk.delivered(pk.reply(packet, ttl=64))
+            complaint = path.run("from_netdev", bytes(pk.error("unreachable", sent, src="world")))
+            assert complaint.retval == dp.REDIRECT
+            assert pk.checksums_are_right(complaint.data_out)
+
+
+def check_datapath_drops_for_a_reason(_objects: Path) -> None:
+    with _node() as path:
+        assert path.run("from_pod", bytes(pk.tcp("stranger", "server", 4))).retval == dp.SHOT
+        assert path.drops() == {("GH_DROP_INVALID_SOURCE_IP", 2): 1}
