@@ -52,6 +52,7 @@ class Container:
     kill_at: float | None = None
     stopping: bool = False
     begun: float = 0.0
+    started_at: str = ""
     streak: int = 0
 
     @property
@@ -70,7 +71,7 @@ class Container:
         return self.finished and self.state["terminated"]["exitCode"] == 0
 
     def start(self) -> process.Started:
-        """Start a run; its pipes are for the caller to read."""
+        """Start a run; its pipes are for the caller to read, and :meth:`up` to be called when ``failure`` has ended."""
         self.due = None
         self.failure = ""
         self._forget_logs()
@@ -83,8 +84,14 @@ class Container:
         self.pid = self.run.pid
         self.container_id = f"glasshive://{secrets.token_hex(32)}"
         self.begun = time.monotonic()
-        self.state = {"running": {"startedAt": _now()}}
+        self.started_at = _now()
+        self.state = {"waiting": {"reason": "ContainerCreating"}}
         return self.run
+
+    def up(self) -> None:
+        """The run's own code has begun (or it has failed to, which its end will tell)."""
+        if self.running and not self.failure:
+            self.state = {"running": {"startedAt": self.started_at}}
 
     def _forget_logs(self) -> None:
         """Keep this run's log and the one before (``kubectl logs --previous``)."""
@@ -147,7 +154,7 @@ class Container:
         terminated: dict[str, Any] = {
             "exitCode": 128 - code if code < 0 else code,
             "reason": "Completed" if code == 0 else "Error",
-            "startedAt": self.state["running"]["startedAt"],
+            "startedAt": self.started_at,
             "finishedAt": _now(),
             "containerID": self.container_id,
         }

@@ -10,12 +10,19 @@ READ_BYTES = 32768
 
 
 class Pipe:
-    """Hands what comes to ``take`` until the writers have gone, or until :meth:`finish`."""
+    """Hands what comes to ``take`` until the writers have gone, or until :meth:`finish`; then calls ``ended`` once."""
 
-    def __init__(self, fd: int, selector: selectors.BaseSelector, take: Callable[[bytes], None]) -> None:
+    def __init__(
+        self,
+        fd: int,
+        selector: selectors.BaseSelector,
+        take: Callable[[bytes], None],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
         self._fd = fd
         self._selector = selector
         self._take = take
+        self._ended = ended
         self._paused = False
         selector.register(fd, selectors.EVENT_READ, self._ready)
 
@@ -58,6 +65,7 @@ class Pipe:
                 self._selector.unregister(self._fd)
             os.close(self._fd)
             self._fd = -1
+            self._ended()
 
 
 class Input:

@@ -86,7 +86,7 @@ class PodInit:
         for container in self.init:
             if "waiting" in container.state and not container.restarts and not container.running:
                 self._start(container)
-            if not (container.succeeded or (container.policy == "Always" and container.running)):
+            if not (container.succeeded or (container.policy == "Always" and "running" in container.state)):
                 return
         for container in self.main:
             if not container.container_id and not container.running:
@@ -115,12 +115,15 @@ class PodInit:
         def failed(data: bytes) -> None:
             container.failure += data.decode(errors="replace")
 
+        def begun() -> None:
+            container.up()
+            self._changed = True
+
         self._pipes[container.spec.name] = [
-            Pipe(run.failure, self._selector, failed),
+            Pipe(run.failure, self._selector, failed, begun),
             Pipe(run.stdout, self._selector, lambda data: log.write("stdout", data)),
             Pipe(run.stderr, self._selector, lambda data: log.write("stderr", data)),
         ]
-        self._changed = True
 
     def _stop_all(self, grace: float) -> None:
         if self._stop_grace is None:
@@ -214,7 +217,7 @@ class PodInit:
     def _exec(self, channel: Channel, request: dict[str, Any]) -> None:
         name = request.get("container") or self.main[0].spec.name
         container = self._named(name)
-        if not container.running:
+        if "running" not in container.state:
             raise ValueError(f"container {name} is not running")
         procs = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=container.cgroup)
         mounts = os.open(f"/proc/{container.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
