@@ -31,6 +31,7 @@ from glasshive.kube.client import Client
 
 LOG = logging.getLogger("glasshive.node_process")
 
+WHOLE_TABLES_NODES, WHOLE_TABLE_ENTRIES, LEAST_TABLE_ENTRIES = 16, 65_536, 4_096
 API_WAIT_SECONDS = 5.0  # for a control plane that starts beside us; later the kubelet and the agent try again
 READY_WAIT_SECONDS = 10.0
 
@@ -72,7 +73,20 @@ def agent_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> Age
         service_cidrs=config.service_cidrs,
         host_services=tuple(addresses.dns_addresses(config)),
         mtu=config.mtu,
+        map_entries=map_entries(config.nodes),
     )
+
+
+def map_entries(nodes: int) -> dict[str, int]:
+    """Sizes of a node's connection tables in a large cluster, whose nodes share one machine's memory.
+
+    The kernel allocates 136 bytes per possible connection at once: 18 MB for a node's two tables as they are.
+    """
+    if nodes <= WHOLE_TABLES_NODES:
+        return {}
+    share = WHOLE_TABLE_ENTRIES * WHOLE_TABLES_NODES // nodes
+    entries = max(LEAST_TABLE_ENTRIES, 1 << (share.bit_length() - 1))
+    return {"conntrack": entries, "nat": entries}
 
 
 def kubelet_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> KubeletConfig:
