@@ -14,6 +14,8 @@ from glasshive.kube.objects import Object
 from glasshive.operator.clock import now_text
 
 LOG = logging.getLogger(__name__)
+GATHER_SECONDS = 0.005
+"""Changes that come this close together make one patch: containers of one pod begin within it."""
 RETRY_SECONDS = 0.5
 LAST_WORD_SECONDS = 2.0
 
@@ -43,6 +45,7 @@ class Reporter:
         """Patch until cancelled."""
         while True:
             await self._dirty.wait()
+            await asyncio.sleep(GATHER_SECONDS)
             self._dirty.clear()
             try:
                 await self._patch()

@@ -45,7 +45,7 @@ class PodInit:
         self._commands: dict[int, Command] = {}
         self._pipes: dict[str, list[Pipe]] = {}
         self._stop_grace: float | None = None
-        self._changed = True
+        self._changed = False  # nothing to tell before the first container has begun
         self.init = [self._container(item, item.restart or self._init_policy()) for item in spec.init_containers]
         self.main = [self._container(item, spec.restart) for item in spec.containers]
         self._containers = [*self.init, *self.main]
