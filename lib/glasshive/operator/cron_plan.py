@@ -8,10 +8,10 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from glasshive.api.cron import Schedule, parse
 from glasshive.api.resources import JOB
 from glasshive.errors import UsageError
 from glasshive.kube.objects import Object, is_terminating, owner_reference, uid_of
-from glasshive.operator.cron import Schedule, parse
 from glasshive.operator.job_plan import finished_condition
 
 SCHEDULED = "batch.kubernetes.io/cronjob-scheduled-timestamp"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
+
+from glasshive.api.cron import parse, zone_of
+from glasshive.errors import UsageError
 
 from . import meta
 from .selectors import matches, of_label_selector
@@ -12,7 +14,6 @@ from .validate_pod import one_of, spec_errors
 
 Object = dict[str, Any]
 _OPERATORS = ("In", "NotIn", "Exists", "DoesNotExist")
-_CRON = re.compile(r"(@(yearly|annually|monthly|weekly|daily|midnight|hourly|every .+)|(\S+\s+){4}\S+)")
 
 
 def selector_errors(selector: Any, place: str) -> list[FieldError]:
@@ -123,8 +124,14 @@ def cron_job(obj: Object, _: Object | None) -> list[FieldError]:
     """Faults of a CronJob."""
     spec = obj["spec"]
     found = not_negative(spec, "successfulJobsHistoryLimit", "failedJobsHistoryLimit", "startingDeadlineSeconds")
-    if not _CRON.fullmatch(spec["schedule"].strip()):
-        found.append(bad_value("spec.schedule", spec["schedule"], "expected 5 fields or a word such as @hourly"))
+    try:
+        zone_of(spec.get("timeZone") or "")
+    except UsageError as error:
+        found.append(bad_value("spec.timeZone", spec["timeZone"], str(error)))
+    try:
+        parse(spec["schedule"])
+    except UsageError as error:
+        found.append(bad_value("spec.schedule", spec["schedule"], str(error)))
     found += one_of("spec.concurrencyPolicy", spec.get("concurrencyPolicy"), ("Allow", "Forbid", "Replace"))
     job_spec = (spec.get("jobTemplate") or {}).get("spec") or {}
     return found + _template(job_spec, ("OnFailure", "Never"), "spec.jobTemplate.spec.template")
