@@ -46,6 +46,7 @@ def launch_all(supervisor: Supervisor) -> None:
     # Resolvers come last: they need the API, which is coming up meanwhile, and nothing needs them before pods run.
     from glasshive.cluster.embedded import resolver_process
 
+    resolver_process.warm_up()
     supervisor.poll()
     for node in nodes:
         supervisor.launch(_resolver(supervisor, node, resolver_process))

@@ -14,11 +14,16 @@ from glasshive.cluster.embedded import addresses
 from glasshive.cluster.embedded.children import Report
 from glasshive.cluster.embedded.config import ClusterConfig
 from glasshive.cluster.embedded.paths import ClusterPaths
-from glasshive.dns import Follower, Resolver, Server, Upstream, cluster_zone, world_zone
+from glasshive.dns import Follower, Resolver, Server, Upstream, cluster_zone, wire, world_zone
 from glasshive.dns.server import PORT
 from glasshive.kube.client import Client
 
 DOMAIN = "cluster.local"
+
+
+def warm_up() -> None:
+    """Do once, before forking, what every resolver would do for itself."""
+    wire.warm_up()
 
 
 def main(config: ClusterConfig, paths: ClusterPaths, report: Report) -> None:
