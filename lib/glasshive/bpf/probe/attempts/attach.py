@@ -196,7 +196,7 @@ def attempts() -> list[Attempt]:
         "kprobe_multi": functools.partial(_multi, 42),
         "fentry": functools.partial(_typed, programs.TRACING, 24, "bpf_fentry_test1", vmlinux.FUNC),
         "fexit": functools.partial(_typed, programs.TRACING, 25, "bpf_fentry_test1", vmlinux.FUNC),
-        "fmod_ret": functools.partial(_typed, programs.TRACING, 26, "bpf_modify_return_test", vmlinux.FUNC),
+        "fmod_ret": functools.partial(_typed, programs.TRACING, 26, "security_settime64", vmlinux.FUNC),
         "lsm": functools.partial(_typed, programs.LSM, 27, "bpf_lsm_settime", vmlinux.FUNC),
         "lsm_cgroup": _lsm_cgroup,
     }

@@ -67,7 +67,7 @@ _NO_SUCH_FUNCTION = ("invalid func", "unknown func", "cannot use helper", "is no
 # Functions and tracepoints that attempts attach to, looked up together: one walk over the kernel's BTF costs 0.1 s.
 _BTF_NAMES = (
     ("btf_trace_sched_process_exec", vmlinux.TYPEDEF),
-    ("bpf_fentry_test1", vmlinux.FUNC), ("bpf_modify_return_test", vmlinux.FUNC),
+    ("bpf_fentry_test1", vmlinux.FUNC), ("security_settime64", vmlinux.FUNC),
     ("bpf_lsm_settime", vmlinux.FUNC), ("bpf_lsm_socket_create", vmlinux.FUNC), ("bpf_iter_task", vmlinux.FUNC),
     ("bpf_lsm_file_open", vmlinux.FUNC),
 )  # fmt: skip
