@@ -3,6 +3,7 @@
 #ifndef GLASSHIVE_LIB_DROP_H
 #define GLASSHIVE_LIB_DROP_H
 
+#include "lib/ipcache.h"
 #include "lib/packet.h"
 #include "types/drop.h"
 #include "types/record.h"
@@ -65,6 +66,8 @@ static __always_inline void gh_drop_record(struct __sk_buff *skb, const struct g
 	record->dst = pkt->dst;
 	record->sport = pkt->sport;
 	record->dport = pkt->dport;
+	record->src_identity = gh_ipcache_identity(&pkt->src);
+	record->dst_identity = gh_ipcache_identity(&pkt->dst);
 	record->ifindex = skb->ifindex;
 	record->bytes = skb->len;
 	record->ether_type = bpf_ntohs(skb->protocol);

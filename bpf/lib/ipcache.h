@@ -23,6 +23,14 @@ static __always_inline const struct gh_ipcache_entry *gh_ipcache_find(const unio
 	return bpf_map_lookup_elem(&ipcache, &key);
 }
 
+/* 0 when nothing is known of the address. */
+static __always_inline __u32 gh_ipcache_identity(const union gh_address *addr)
+{
+	const struct gh_ipcache_entry *entry = gh_ipcache_find(addr);
+
+	return entry ? entry->identity : GH_IDENTITY_UNKNOWN;
+}
+
 static __always_inline bool gh_ipcache_in_cluster(const struct gh_ipcache_entry *entry)
 {
 	return entry && (entry->flags & GH_IPCACHE_IN_CLUSTER);

@@ -16,7 +16,7 @@ struct gh_record {
 	union gh_address dst;
 	__be16 sport; /* TCP, UDP, SCTP; the identifier of an ICMP echo stands on its sender's side */
 	__be16 dport;
-	__u32 src_identity; /* 0 when the program did not look it up */
+	__u32 src_identity; /* what ipcache says at that moment; 0 when it knows nothing */
 	__u32 dst_identity;
 	__u32 ifindex; /* of the device in the node's namespace */
 	__u32 bytes; /* from the Ethernet header on */

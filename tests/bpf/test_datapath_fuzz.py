@@ -135,3 +135,5 @@ def test_records_tell_every_drop(path: dp.Datapath, frame: bytes) -> None:
         assert int(records[0]["direction"]) == direction == EGRESS
         assert int(records[0]["bytes"]) == len(frame)
         assert int(records[0]["ifindex"]) == LO
+        known = {1, 2, 6, 9, 10, 0}
+        assert {int(records[0]["src_identity"]), int(records[0]["dst_identity"])} <= known

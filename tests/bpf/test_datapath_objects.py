@@ -115,6 +115,14 @@ def test_every_drop_reason_is_used() -> None:
     assert unused in ([], ["GH_DROP_NONE"])
 
 
+def test_the_page_names_everything() -> None:
+    page = (BPF / "README.md").read_text()
+    specs = [bpf.ObjectSpec.open(dp.BUILD / f"{name}.bpf.o") for name in dp.OBJECTS]
+    names = {name for spec in specs for name in (*spec.programs, *spec.maps) if not name.startswith(".")}
+    names |= set(bpf.btf.enum(specs[0].btf, "gh_drop_reason").__members__)
+    assert sorted(name for name in names if f"`{name}`" not in page) == []
+
+
 def test_make_has_nothing_left_to_do() -> None:
     done = subprocess.run(["make", "-C", BPF, "-q", "all"], check=False, timeout=60, capture_output=True)
     assert done.returncode == 0, "the objects are older than their sources: run make bpf"
