@@ -46,7 +46,7 @@ class AgentContext:
 FEATURES: tuple[tuple[str, Callable[[AgentContext], Feature]], ...] = (
     ("drops", lambda context: context.drops),
     ("identity", lambda context: context.identities),
-    ("routing", lambda context: NodeRoutes(context.datapath, context.view)),
+    ("routing", lambda context: NodeRoutes(context.datapath, context.view, context.identities)),
     ("conntrack", lambda context: Housekeeping(context.datapath)),
 )
 """(name, how it is made), in order of starting."""

@@ -7,14 +7,17 @@ soon as the number is known. For pods of other nodes, ``init`` stands until thei
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections import defaultdict
 from collections.abc import Callable
 from typing import Any
 
+from glasshive.agent import background
 from glasshive.agent.datapath import Datapath
 from glasshive.agent.view import ClusterView
 from glasshive.api.resources import POD
-from glasshive.errors import ApiError
+from glasshive.errors import ApiError, DeadlineError
 from glasshive.identity.allocator import IdentityAllocator
 from glasshive.identity.table import NumberChange
 from glasshive.kube.client import Client
@@ -22,6 +25,7 @@ from glasshive.model.endpoint import PodRef
 from glasshive.model.labels import Labels
 from glasshive.model.pod import PodFacts
 
+SYNC_SECONDS = 30.0
 ADD_PATIENCE_SECONDS = 2.0
 """How long a CNI ADD waits for an identity before it goes on with ``init``."""
 
@@ -37,6 +41,7 @@ class PodIdentities:
         self._pods: dict[PodRef, PodFacts] = {}
         self._by_labels: defaultdict[Labels, set[PodRef]] = defaultdict(set)
         self.allocator = IdentityAllocator(client, datapath.reserved, self._on_number)
+        self._task: asyncio.Task[None] | None = None
         self.on_endpoint: list[Callable[[int], None]] = []
         """Told the id of a local endpoint whose identity has changed."""
 
@@ -44,10 +49,17 @@ class PodIdentities:
         """Follow identities and pods."""
         self.allocator.start()
         self._view.on_pod(self._on_pod)
+        self._task = background.start(self._join_all(), "identities-synced")
 
     async def stop(self) -> None:
         """Stop following."""
+        await background.stop(self._task)
         await self.allocator.stop()
+
+    @property
+    def complete(self) -> bool:
+        """Whether all pods and identities that exist are known and joined."""
+        return self._view.synced and self._task is not None and self._task.done()
 
     def status(self) -> dict[str, Any]:
         """How many identities and pods are known, and which local pods wait for theirs."""
@@ -95,9 +107,22 @@ class PodIdentities:
         for ref in tuple(self._by_labels.get(change.labels, ())):
             self._join(ref, self._pods[ref])
 
+    async def _join_all(self) -> None:
+        """Once all identities are known, pods that have none are ``init``; until then nothing is said about them."""
+        while not self.allocator.synced:
+            with contextlib.suppress(DeadlineError):
+                await self.allocator.wait_synced(SYNC_SECONDS)
+        for ref, facts in tuple(self._pods.items()):
+            self._join(ref, facts)
+
     def _join(self, ref: PodRef, facts: PodFacts) -> None:
-        """Write what follows from a pod's labels as they are now known."""
+        """Write what follows from a pod's labels as they are now known.
+
+        An agent that comes back finds right entries in the kernel: not knowing yet is no reason to change them.
+        """
         number = self.allocator.number(facts.labels)
+        if number is None and not self.allocator.synced:
+            return
         self._datapath.ipcache.set_pod(facts, self._init if number is None else number)
         if number is None or facts.node != self._datapath.config.node:
             return

@@ -41,6 +41,11 @@ class IdentityAllocator:
         """Begin to follow the cluster's identities."""
         self._informer.start()
 
+    @property
+    def synced(self) -> bool:
+        """Whether the identities that exist are known."""
+        return self._informer.synced
+
     async def wait_synced(self, timeout: float) -> None:  # noqa: ASYNC109 - handed on to the informer, which explains itself
         """Wait until the identities that exist are known; DeadlineError."""
         await self._informer.wait_synced(timeout)
