@@ -203,6 +203,33 @@ def test_changing_commands(applied: Path) -> None:
     at("wait", "--for=jsonpath={.status.phase}=Pending", "pod/lone", "--timeout=5s")
 
 
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["cm", "made", "--from-literal=a=b"],
+        ["secret", "generic", "made", "--from-literal=a=b"],
+        ["deploy", "made", "--image=echo", "--replicas=0", "--port=80"],
+        ["job", "made", "--image=echo"],
+        ["cronjob", "made", "--image=echo", "--schedule=* * * * *"],
+        ["svc", "clusterip", "made", "--tcp=80:8080"],
+        ["ingress", "made", "--rule=a.b/=web:80"],
+        ["role", "made", "--verb=get", "--resource=pods"],
+        ["rolebinding", "made", "--role=made", "--user=u"],
+        ["sa", "made"],
+        ["quota", "made", "--hard=pods=3"],
+        ["pdb", "made", "--selector=a=b", "--min-available=1"],
+    ],
+    ids=lambda argv: argv[0],
+)
+def test_create_sends_protobuf(applied: Path, argv: list[str]) -> None:
+    assert "created" in kubectl(applied, "-n", "demo", "create", *argv)
+
+
+def test_questions_about_access(applied: Path) -> None:
+    assert "glasshive-admin" in kubectl(applied, "auth", "whoami")
+    assert kubectl(applied, "auth", "can-i", "delete", "pods").strip() == "yes"
+
+
 def test_official_python_client_and_its_watch(applied: Path) -> None:
     import kubernetes as k8s
 

@@ -22,6 +22,7 @@ Object = dict[str, Any]
 
 #: Largest request body, in bytes. Larger than an object may be, because a patch can be longer than its result.
 MAX_BODY_BYTES = 3 << 20
+PROTOBUF = "application/vnd.kubernetes.protobuf"
 _JSON_TYPES = frozenset({"application/json", "application/yaml", "text/yaml", ""})
 PATCH_TYPES = {
     "application/json-patch+json": "json",
@@ -111,8 +112,12 @@ class Call:
     async def body(self) -> Any:
         """The parsed JSON (or YAML) body of a create, update or delete; {} when there is none."""
         kind = media_type(self.request)
+        if kind == PROTOBUF:
+            from .protobuf import parse
+
+            return parse(await read_body(self.request))
         if kind not in _JSON_TYPES:
-            raise unsupported_media_type(kind, sorted(_JSON_TYPES - {""}))
+            raise unsupported_media_type(kind, [*sorted(_JSON_TYPES - {""}), PROTOBUF])
         return parse_body(await read_body(self.request), yaml="yaml" in kind)
 
 

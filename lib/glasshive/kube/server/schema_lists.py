@@ -60,11 +60,19 @@ MERGE_KEYS: dict[str, str] = {
     "V1ServiceSpec.ports": "port",
     "V1PodStatus.hostIPs": "ip",
     "V1JobStatus.conditions": "type",
+    "V1ContainerStatus.allocatedResourcesStatus": "name",
+    "V1ContainerStatus.volumeMounts": "mountPath",
+    "V1JobSchedulingConfiguration.resourceClaims": "name",
+    "V1NodeAllocatableResourceClaimStatus.mapping": "name",
+    "V1NodeAllocatableResourceClaimStatus.overhead": "name",
+    "V1PodSpec.evictionResponders": "name",
+    "V1PodStatus.nodeAllocatableResourceClaimStatuses": "resourceClaimName",
+    "V1PodVolumeHealth.healthConditions": "status",
+    "V1VolumeHealthStatus.healthConditions": "status",
 }
 del MERGE_KEYS["V1ResourceRequirements.claims"]
 del MERGE_KEYS["V1PodFailurePolicyOnExitCodesRequirement.values"]
 del MERGE_KEYS["V1CustomResourceDefinitionStatus.conditions"]
-del MERGE_KEYS["V2HorizontalPodAutoscalerStatus.conditions"]
 
 #: Types, and maps, that are replaced as a whole by server-side apply.
 ATOMIC = frozenset({
