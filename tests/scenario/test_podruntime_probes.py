@@ -134,7 +134,7 @@ def test_an_end_with_grace_and_one_without() -> None:
 
 
 def first_process(node: KubeletNode, uid: str) -> int:
-    record = json.loads((node.node_dir / "pods" / uid / "sandbox.json").read_text())
+    record = json.loads((node.node_dir / "pods" / uid / "sandbox.jsonl").read_text().splitlines()[-1])
     return int(record["process"].partition(":")[0])
 
 

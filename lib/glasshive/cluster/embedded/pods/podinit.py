@@ -245,9 +245,9 @@ class PodInit:
     def _publish(self) -> None:
         self._changed = False
         status = self.status()
-        write_atomically(self._directory, STATUS_FILE, json.dumps(status))
         for channel in list(self._watchers):
             channel.send_json(b"s", status)
+        write_atomically(self._directory, STATUS_FILE, json.dumps(status))
 
     def _init_policy(self) -> str:
         """Init containers that succeed are never run again; those that fail are, unless the pod says Never."""

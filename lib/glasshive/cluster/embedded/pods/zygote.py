@@ -20,6 +20,7 @@ import json
 import logging
 import os
 import selectors
+import shutil  # noqa: F401 - argparse imports it when it is used, which would be in every pod anew
 import signal
 import socket
 import sys
