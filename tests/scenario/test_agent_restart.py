@@ -13,6 +13,8 @@ from agent_cluster import AgentCluster, agent_cluster
 from control_plane import eventually
 from glasshive.api.cilium_identity import CILIUM_IDENTITY
 from glasshive.api.resources import NAMESPACE, POD
+from glasshive.bpf import Map
+from glasshive.model.address import parse
 from glasshive.net import netns
 
 pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
@@ -90,6 +92,15 @@ def addresses_of(result: dict) -> list[str]:
     return [ip["address"].split("/")[0] for ip in result["ips"]]
 
 
+async def watch_identity(cluster: AgentCluster, address: str, seen: set[int]) -> None:
+    """Note which identities a pod of node2 has in the ipcache of node1, again and again."""
+    with Map.open(f"/sys/fs/bpf/glasshive/{cluster.config.name}/node1/maps/ipcache") as ipcache:
+        while True:
+            entry = ipcache.get({"prefixlen": 128, "addr": parse(address)})
+            seen.add(0 if entry is None else int(entry["identity"]))
+            await asyncio.sleep(0.002)
+
+
 @pytest.mark.parametrize("routing", ["native", "tunnel"])
 def test_a_killed_agent_costs_no_connection_and_no_packet(routing: str) -> None:
     async def scenario() -> None:
@@ -98,6 +109,8 @@ def test_a_killed_agent_costs_no_connection_and_no_packet(routing: str) -> None:
             server = addresses_of(await cluster.add_pod("server", "node2", app="server"))
             before = await cluster.ask("node1", "/v1/endpoints")
             load = Load(cluster, "client", "server", server[0])
+            seen: set[int] = set()
+            watch = asyncio.create_task(watch_identity(cluster, server[0], seen))
             try:
                 await asyncio.sleep(0.5)
                 for node in ("node1", "node2", "node1"):
@@ -109,6 +122,8 @@ def test_a_killed_agent_costs_no_connection_and_no_packet(routing: str) -> None:
                 result = load.stop()
             finally:
                 load.end()
+                watch.cancel()
+            assert len(seen) == 1, "a restart must not make the server somebody else, not for a moment"
             assert result["failed"] == []
             assert result["retransmitted"] == 0
             assert result["slowest"] > 10
