@@ -157,8 +157,14 @@ def _jupyter(folder: Path, cluster: str, say: Say) -> int:
     program = Path(sys.executable).parent / "jupyter-lab"
     say(f"JupyterLab on {folder}; the address to open follows")
     say(f"Ctrl-C ends it; the cluster stays until: glasshive down {cluster}")
-    arguments = [str(program), "--no-browser", "--ip=127.0.0.1", f"--ServerApp.root_dir={folder}"]
-    arguments.append("--LabApp.default_url=/lab/tree/00_tour.ipynb")
+    arguments = [
+        str(program), "--no-browser", "--ip=127.0.0.1",
+        # One folder up, so that links from labs to sources work.
+        f"--ServerApp.root_dir={folder.parent}", f"--ServerApp.preferred_dir={folder}",
+        f"--LabApp.default_url=/lab/tree/{folder.name}/00_tour.ipynb",
+        # A lab machine may have no way out; asking for news and updates is not ours to do.
+        "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    ]  # fmt: skip
     if os.geteuid() == 0:
         arguments.append("--allow-root")
     os.environ["GLASSHIVE_CLUSTER"] = cluster

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import textwrap
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -57,7 +58,7 @@ class Lab:
         config = self.cluster.config
         lines = [
             f"Lab {entry.id}: {entry.title} ({entry.minutes} minutes)",
-            f"  goal: {entry.goal}",
+            textwrap.fill(f"goal: {entry.goal}", 90, initial_indent="  ", subsequent_indent="    "),
             f"  this machine: {without}",
             f"  {config.nodes} nodes, {config.routing} routing, namespace {self.namespace}",
         ]
@@ -181,7 +182,8 @@ class Lab:
             return f"no packet has been dropped for the reason {reason}"
         node, record = latest
         flow = f"{record['protocol']} {record['source']} -> {record['destination']}"
-        return f"{node} dropped {flow} ({record['direction']})\n  {reason}: {drop_reason(reason)}"
+        told = textwrap.fill(f"{reason}: {drop_reason(reason)}", 90, initial_indent="  ", subsequent_indent="  ")
+        return f"{node} dropped {flow} ({record['direction']})\n{told}"
 
     def endpoint(self, name: str) -> dict[str, Any]:
         """Give what the agent knows about a pod: its record as the CNI ADD request left it."""

@@ -26,7 +26,7 @@ class DropsChart:
 
     @property
     def figure(self) -> go.Figure:
-        """The chart as a plotly figure; colours follow the notebook's theme."""
+        """The chart as a plotly figure."""
         import plotly.graph_objects as go
 
         totals = by_reason(self.counts)
@@ -41,15 +41,18 @@ class DropsChart:
             title="Dropped packets by reason",
             template="none",
             barmode="stack",
-            height=140 + 36 * max(1, len(reasons)),
-            margin={"l": 8, "r": 8, "t": 48, "b": 8},
-            xaxis={"title": "packets", "rangemode": "tozero"},
+            bargap=0.4,
+            height=170 + 36 * max(1, len(reasons)),
+            margin={"l": 8, "r": 8, "t": 48, "b": 56},
+            xaxis={"title": "packets", "rangemode": "tozero", "tickformat": "d", "nticks": 6},
             yaxis={"automargin": True, "autorange": "reversed"},
-            legend={"title": "direction, seen from the pod"},
+            legend={"title": {"text": "seen from the pod"}},
+            showlegend=True,
             transition={"duration": 0},  # nothing moves by itself
-            paper_bgcolor="rgba(0,0,0,0)",
-            plot_bgcolor="rgba(0,0,0,0)",
-            font={"color": "#808080"},  # readable on light and dark ground
+            # A light card on any theme: plotly does not follow the theme, and no one grey is readable on both.
+            paper_bgcolor="#ffffff",
+            plot_bgcolor="#ffffff",
+            font={"color": "#333333"},
         )
         return figure
 
