@@ -365,3 +365,46 @@ def test_token_guards_tcp(tmp_path: Path) -> None:
         assert (tmp_path / "api.sock").stat().st_mode & 0o777 == 0o600
 
     run(tmp_path, test, port=0)
+
+
+def test_logs_come_from_the_node(tmp_path: Path) -> None:
+    from aiohttp import web
+
+    async def container_logs(request: web.BaseRequest) -> web.StreamResponse:
+        if "gone" in request.path:
+            return web.Response(status=404, text="no such container")
+        return web.Response(text=f"{request.path}?{request.query_string}\n")
+
+    async def test(http: Http) -> None:
+        runner = web.ServerRunner(web.Server(container_logs))
+        await runner.setup()
+        await web.UnixSite(runner, str(tmp_path / "node.sock")).start()
+        node = {"metadata": {"name": "n1", "annotations": {"glasshive.io/node-socket": str(tmp_path / "node.sock")}}}
+        (await http("POST", "/api/v1/nodes", node)).ok()
+        (await http("POST", PODS, pod("p"))).ok()
+        assert "does not have a host" in (await http("GET", PODS + "/p/log")).refused(400, "BadRequest")
+        (await http("POST", PODS + "/p/binding", BIND)).ok()
+        answer = await http("GET", PODS + "/p/log", tailLines=3, pretty="x")
+        assert (answer.code, answer.body) == (200, "/containerLogs/default/p/main?tailLines=3\n")
+        assert "not valid for pod" in (await http("GET", PODS + "/p/log", container="x")).refused(400, "BadRequest")
+        (await http("POST", PODS, pod("gone"))).ok()
+        (await http("POST", PODS + "/gone/binding", BIND)).ok()
+        assert (await http("GET", PODS + "/gone/log")).refused(404, "NotFound") == "no such container"
+        (await http("POST", PODS + "/p/exec", command="ls")).refused(501, "NotImplemented")
+        await runner.cleanup()
+        assert "does not answer" in (await http("GET", PODS + "/p/log")).refused(503, "ServiceUnavailable")
+
+    run(tmp_path, test)
+
+
+def test_long_answers_are_compressed_when_asked(tmp_path: Path) -> None:
+    async def test(http: Http) -> None:
+        for n in range(4):
+            (await http("POST", CMS, config_map(f"big{n}", x="y" * 50_000))).ok()
+        async with http.session.get("http://x" + CMS, headers={"Accept-Encoding": "gzip"}) as answer:
+            assert answer.headers["Content-Encoding"] == "gzip"
+            assert len((await answer.json())["items"]) == 4
+        async with http.session.get("http://x" + CMS, headers={"Accept-Encoding": "identity"}) as answer:
+            assert "Content-Encoding" not in answer.headers
+
+    run(tmp_path, test)

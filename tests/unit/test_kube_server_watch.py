@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from glasshive.api.resources import CONFIG_MAP
 from kube_server import CMS, MERGE, PODS, TABLE, Http, config_map, pod, run, serving
 
 ALL_CMS = "/api/v1/configmaps"
@@ -172,6 +173,18 @@ def test_stopping_ends_watches(tmp_path: Path) -> None:
             await asyncio.wait_for(stopping, 3)
 
     asyncio.run(main())
+
+
+def test_a_client_that_leaves_is_forgotten(tmp_path: Path) -> None:
+    async def test(http: Http) -> None:
+        table = http.server.api.registry.builtin(CONFIG_MAP).table
+        async with http.watch(CMS), http.watch(CMS):
+            assert len(table.listeners) == 2
+        async with asyncio.timeout(3):
+            while table.listeners:  # noqa: ASYNC110 - nothing tells when a connection's end has been noticed
+                await asyncio.sleep(0.01)
+
+    run(tmp_path, test)
 
 
 def test_many_watchers_under_churn_lose_nothing(tmp_path: Path) -> None:

@@ -173,7 +173,8 @@ class Server:
         self._definitions = Follower(api)
         self._definitions.start()
         await bootstrap(api)
-        server = web.Server(self._answer, access_log=None)
+        # Without cancellation the watch of a client that left would listen on until its next event.
+        server = web.Server(self._answer, access_log=None, handler_cancellation=True)
         self._runner = web.ServerRunner(server, shutdown_timeout=2.0, handle_signals=False)
         await self._runner.setup()
         if self._socket is not None:
