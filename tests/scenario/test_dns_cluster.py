@@ -242,3 +242,20 @@ def test_change_is_seen_within_a_second(cluster):
     until(lambda: short(cluster, f"brief.default.svc.{LOCAL}") == [address], 1)
     cluster.delete([service("brief")])
     until(lambda: status(cluster, f"brief.default.svc.{LOCAL}")[0] == "NXDOMAIN", 1)
+
+
+@pytest.mark.parametrize(
+    ("family", "type_", "own", "outside"),
+    [("ipv4", "A", "10.96.0.1", "203.0.113.77"), ("ipv6", "AAAA", "fd00:10:96::1", "2001:db8:ffff::77")],
+)
+def test_one_family_under_a_tunnel_with_names_of_the_own(family, type_, own, outside):
+    name = residue.own(f"i-dns{os.getpid()}-{family}")
+    config = {"nodes": 1, "ip_families": (family,), "routing": "tunnel", "world_names": {"lab.test": (outside,)}}
+    with glasshive.Cluster(name, config=config) as one:
+        one.apply([pod("client", "glasshive/client", "node1")])
+        one.wait("pod", condition="Ready", count=1, timeout=20)
+        assert short(one, f"kubernetes.default.svc.{LOCAL}", type_) == [own]
+        assert run(one, "getent", "ahosts", "kubernetes").stdout.split()[0] == own
+        assert short(one, "lab.test", type_) == [outside]
+        assert status(one, "example.com")[0] == "NXDOMAIN"
+        assert len(cluster_ips(one, "kube-dns", "kube-system")) == 1

@@ -1,8 +1,10 @@
 """Cluster configuration: usual values, every refusal with field and allowed values."""
 
+import json
+
 import pytest
 
-from glasshive.cluster.embedded.addresses import dns_addresses, kubernetes_service_addresses, node_address
+from glasshive.cluster.embedded.addresses import dns_addresses, kubernetes_service_addresses, node_address, world_names
 from glasshive.cluster.embedded.config import ClusterConfig
 from glasshive.errors import ManifestError, UsageError
 
@@ -14,6 +16,13 @@ def test_usual_values_and_round_trip():
     assert ClusterConfig.from_dict(config.to_dict()) == config
     assert kubernetes_service_addresses(config) == ["10.96.0.1", "fd00:10:96::1"]
     assert dns_addresses(config) == ["10.96.0.10", "fd00:10:96::a"]
+
+
+def test_names_of_the_world():
+    assert world_names(ClusterConfig(ip_families=("ipv4",)))["example.com"] == ["203.0.113.10"]
+    config = ClusterConfig(world_names={"a.test": ["192.0.2.1", "2001:db8::1"], "b.test": "a.test"})
+    assert world_names(config) == {"a.test": ("192.0.2.1", "2001:db8::1"), "b.test": ("a.test",)}
+    assert ClusterConfig.from_dict(json.loads(json.dumps(config.to_dict()))) == config
 
 
 def test_one_family_only():
@@ -51,6 +60,14 @@ def test_node_addresses_go_on_into_the_next_octet():
         ({"node_prefix_lengths": {"ipx": 16}}, "node_prefix_lengths: {'ipx': 16}"),
         ({"mtu": 100}, "mtu: 100 is not allowed; allowed: a whole number from 1280 to 9000"),
         ({"api_port": -1}, "api_port: -1"),
+        ({"service_cidrs": ("10.96.0.0/29", "fd00::/112")}, "10.96.0.0/29 is too small; allowed: /28 or wider"),
+        ({"service_cidrs": ("10.96.0.0/16", "fd00::/125")}, "fd00::/125 is too small; allowed: /124 or wider"),
+        ({"world_names": ["a"]}, "world_names: ['a'] is not allowed; allowed: a map such as"),
+        ({"world_names": {"a b": ["192.0.2.1"]}}, "world_names.a b: ['192.0.2.1'] is not allowed"),
+        ({"world_names": {"a.test": []}}, "world_names.a.test: [] is not allowed; allowed: addresses, or one"),
+        ({"world_names": {"a.test": ["b.test", "192.0.2.1"]}}, "world_names.a.test"),
+        ({"world_names": {"a.test": ["b.test", "c.test"]}}, "world_names.a.test"),
+        ({"world_names": {"a.test": 5}}, "world_names.a.test"),
     ],
 )
 def test_refusals_name_field_and_allowed_values(values, text):

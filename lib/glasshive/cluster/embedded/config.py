@@ -194,10 +194,10 @@ def _world_names(given: object) -> dict[str, tuple[str, ...]]:
         )
     names = {}
     for name, values in given.items():
-        texts = tuple(map(str, [values] if isinstance(values, str) else values or ()))
-        kinds = {_is_address(text) for text in texts}
+        texts = tuple(values) if isinstance(values, list | tuple) else (values,)
+        kinds = {isinstance(text, str) and _is_address(text) for text in texts}
         if not _is_name(name) or not kinds or (False in kinds and (len(texts) > 1 or not _is_name(texts[0]))):
-            raise UsageError(f"world_names.{name}: {list(texts)} is not allowed; allowed: addresses, or one other name")
+            raise UsageError(f"world_names.{name}: {values!r} is not allowed; allowed: addresses, or one other name")
         names[str(name)] = texts
     return names
 
