@@ -87,7 +87,11 @@ class HttpProtocol(asyncio.Protocol):
                 self._transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 self._buffer = self._buffer[:end].replace(b"100-continue", b"") + self._buffer[end:]
                 end = self._buffer.find(b"\r\n\r\n")
-            body, rest = _body(headers, self._buffer[end + 4 :])
+            try:
+                body, rest = _body(headers, self._buffer[end + 4 :])
+            except ValueError:
+                self._send(HttpResponse(400, b"bad length\n"), close=True)
+                return
             if body is None:
                 return
             self._buffer = rest
