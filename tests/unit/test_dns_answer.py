@@ -149,6 +149,19 @@ def test_negative(resolver, upstream, name, type_, rcode):
     assert upstream.asked == []
 
 
+@pytest.mark.parametrize("type_", ["HTTPS", "MX", "TYPE1234", "TYPE65280"])
+def test_types_that_no_name_here_has(resolver, type_):
+    answer = ask(resolver, ECHO, type_)
+    assert (answer.rcode(), answer.answer, len(answer.authority)) == (dns.rcode.NOERROR, [], 1)
+
+
+def test_any_type_is_one_that_is_there(resolver):
+    assert texts(ask(resolver, ECHO, "ANY")) == [f"{ECHO} A 10.96.3.4"]
+    assert texts(ask(resolver, f"_http._tcp.{ECHO}", "ANY")) == [f"_http._tcp.{ECHO} SRV 0 100 80 {ECHO}."]
+    assert texts(ask(resolver, "outside.shop.svc.cluster.local", "ANY"))[0].endswith("CNAME example.com.")
+    assert ask(resolver, f"x.{ECHO}", "ANY").rcode() == dns.rcode.NXDOMAIN
+
+
 def test_srv_brings_addresses(resolver):
     answer = ask(resolver, f"_http._tcp.{ECHO}", "SRV")
     assert sorted(str(records[0]) for records in answer.additional) == ["10.96.3.4", "fd00:10:96::34"]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
+
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from glasshive.dns import names
 from glasshive.dns.records import pod_records, service_records, world_zone
@@ -144,3 +148,56 @@ def test_reverse_zones(cidr, zones):
 )
 def test_dashed(address, label):
     assert names.dashed(address) == label
+
+
+HOSTS = st.one_of(st.none(), st.sampled_from(["a", "b", "db-0"]))
+ADDRESSES = {
+    "IPv4": st.integers(0x0AF40001, 0x0AF4FFFE).map(lambda n: str(ipaddress.IPv4Address(n))),
+    "IPv6": st.integers(1, 0xFFFF).map(lambda n: str(ipaddress.IPv6Address((0xFD00 << 112) + n))),
+}
+SLICES = st.lists(
+    st.sampled_from(["IPv4", "IPv6"]).flatmap(
+        lambda family: st.builds(
+            lambda ends: part(*ends, family=family, ports=[HTTP, {"port": 9}]),
+            st.lists(
+                st.builds(
+                    lambda address, ready, host: endpoint(address, ready=ready, hostname=host),
+                    ADDRESSES[family],
+                    st.sampled_from([True, False, None]),
+                    HOSTS,
+                ),
+                max_size=5,
+            ),
+        )
+    ),
+    max_size=4,
+)
+
+
+@given(SLICES, st.booleans())
+def test_headless_names_fit_together(slices, anyhow):
+    """Seen from the outside: who is listed, that every name leads back, and that ports lead to addresses."""
+    made = service_records(service(clusterIP="None", publishNotReadyAddresses=anyhow), slices, DOMAIN)
+    owner = "echo.shop.svc.cluster.local"
+    wanted = {
+        address
+        for one in slices
+        for end in one["endpoints"]
+        for address in end["addresses"]
+        if anyhow or end["conditions"].get("ready", True)
+    }
+
+    def addresses(name):
+        return {*made.get(name, {}).get("A", ()), *made.get(name, {}).get("AAAA", ())}
+
+    assert addresses(owner) == wanted
+    assert (owner in made) == bool(wanted)
+    for address in wanted:
+        targets = made[names.reverse_of(address)]["PTR"]
+        assert targets
+        assert all(address in addresses(target.rstrip(".")) for target in targets)
+    ports = made.get(f"_http._tcp.{owner}", {}).get("SRV", ())
+    reached = set().union(*(addresses(line.rpartition(" ")[2].rstrip(".")) for line in ports))
+    assert reached == wanted
+    pointers = {name for name, types in made.items() if "PTR" in types}
+    assert pointers == {names.reverse_of(address) for address in wanted}

@@ -23,6 +23,7 @@ TTL_SECONDS = 5
 """Of records: what a Service's name stands for may change at any moment."""
 NEGATIVE_TTL_SECONDS = 30
 """How long a client may remember that a name or type does not exist (RFC 2308)."""
+KNOWN_TYPES = ("A", "AAAA", "SRV", "PTR", "CNAME", "NS", "TXT")
 ALIAS_HOPS = 8
 CACHED_RESPONSES = 4096
 _SOA_TIMES = f"7200 1800 86400 {NEGATIVE_TTL_SECONDS}"
@@ -113,11 +114,13 @@ class Resolver:
             if query.type == dns.rdatatype.SOA and name == origin:
                 response.answer.append(self._soa(origin, TTL_SECONDS))
                 return None
-            found = self.zone.look_up(name, query.type.name)
+            type_ = query.type.name if query.type != dns.rdatatype.ANY else self._some_type(name)
+            found = self.zone.look_up(name, type_)
             if found.data:
                 data = tuple(random.sample(found.data, len(found.data)))
-                response.answer.append(wire.rrset(owner, query.type.name, data, TTL_SECONDS))
-                self._add_targets(response, query.type, found.data)
+                response.answer.append(wire.rrset(owner, type_, data, TTL_SECONDS))
+                if type_ == "SRV":
+                    self._add_targets(response, found.data)
                 return None
             if not found.target:
                 if not found.exists:
@@ -129,12 +132,12 @@ class Resolver:
         wire.refuse(query, dns.rcode.SERVFAIL)  # aliases in a circle
         return None
 
-    def _add_targets(
-        self, response: dns.message.Message, type_: dns.rdatatype.RdataType, data: tuple[str, ...]
-    ) -> None:
+    def _some_type(self, name: str) -> str:
+        """What is answered to "any type": one that is there (RFC 8482)."""
+        return next((one for one in KNOWN_TYPES if self.zone.look_up(name, one).data), "A")
+
+    def _add_targets(self, response: dns.message.Message, data: tuple[str, ...]) -> None:
         """Addresses of what SRV records point to, so that the client need not ask again."""
-        if type_ != dns.rdatatype.SRV:
-            return
         for target in dict.fromkeys(item.rpartition(" ")[2] for item in data):
             for address in ("A", "AAAA"):
                 found = self.zone.look_up(target.rstrip("."), address)
