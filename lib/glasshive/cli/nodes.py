@@ -29,6 +29,20 @@ def node_exec(cluster: str | None, name: str, output: str, argv: tuple[str, ...]
     found.backend.node_command(name, argv)
 
 
+@node.command("show")
+@cluster_option
+@output_option
+@click.argument("name")
+@click.argument("what", type=click.Choice(["devices", "routes", "neighbours"]), default="devices")
+def node_show(cluster: str | None, name: str, what: str, output: str) -> None:
+    """Show the devices, routes or neighbours of node NAME."""
+    rows = find_cluster(cluster).survey(name, what)
+    if output == "json":
+        print_json(rows)
+    else:
+        print_records([{key: " ".join(v) if isinstance(v, list) else v for key, v in row.items()} for row in rows])
+
+
 @node.command("status")
 @cluster_option
 @click.argument("name")

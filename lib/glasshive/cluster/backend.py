@@ -38,6 +38,9 @@ class Backend(Protocol):
     def node_exec(self, node: str, argv: Sequence[str], *, stdin: str, timeout: float) -> Completed:
         """Run a command in the node's network namespace."""
 
+    def node_survey(self, node: str, what: str) -> list[dict[str, Any]]:
+        """Rows of ``devices``, ``routes`` or ``neighbours`` of a node, as ``net.survey`` describes them."""
+
     def node_command(self, node: str, argv: Sequence[str]) -> None:
         """Replace this process by a command in the node's network namespace, for terminals."""
 

@@ -229,6 +229,10 @@ class Cluster:
         command = ["/bin/sh", "-c", argv] if isinstance(argv, str) else list(argv)
         return self.backend.node_exec(node, command, stdin=stdin, timeout=timeout)
 
+    def survey(self, node: str, what: str = "devices") -> list[dict[str, Any]]:
+        """Rows of a node's ``devices``, ``routes`` or ``neighbours``, ready for ``pandas.DataFrame``."""
+        return self.backend.node_survey(node, what)
+
     def maps(self, node: str, name: str = "") -> list[dict[str, Any]]:
         """Rows of one BPF map of a node, or a list of its maps. ``pandas.DataFrame(c.maps("node1", "ipcache"))``."""
         path = f"/v1/maps/{name}" if name else "/v1/maps"

@@ -17,7 +17,7 @@ from glasshive.cluster.embedded.config import ClusterConfig, check_name
 from glasshive.cluster.embedded.paths import ClusterPaths
 from glasshive.cluster.embedded.state import ProcessState, State
 from glasshive.cluster.progress import Progress
-from glasshive.errors import ApiError, ClusterError, NotFoundError
+from glasshive.errors import ApiError, ClusterError, NotFoundError, UsageError
 from glasshive.inventory import process_alive
 from glasshive.kube.endpoint import ApiEndpoint, from_socket
 from glasshive.model.cluster import ClusterStatus, Completed, ProcessStatus
@@ -117,6 +117,15 @@ class EmbeddedBackend:
             raise NotFoundError(f"{node}: there is no command {argv[0]}") from None
         except subprocess.TimeoutExpired:
             raise ClusterError(f"{node}: {' '.join(argv)} did not end within {timeout:g} s") from None
+
+    def node_survey(self, node: str, what: str) -> list[dict[str, Any]]:
+        """Read the node's namespace; see ``net.survey``. Raises UsageError for anything else than its three tables."""
+        from glasshive.net import survey
+
+        reader = {"devices": survey.devices, "routes": survey.routes, "neighbours": survey.neighbours}.get(what)
+        if reader is None:
+            raise UsageError(f"a node has no table {what!r}", hint="devices, routes or neighbours")
+        return reader(self._known_node(node))
 
     def node_command(self, node: str, argv: Sequence[str]) -> None:
         """Enter the node's namespace and become the command."""
