@@ -21,10 +21,10 @@ def test_every_drop_reason_has_words() -> None:
     assert "does not know" in drop_reason("never-heard-of")
 
 
-def test_counters_are_seen_from_the_pod() -> None:
+def test_counters_are_those_of_the_pods_own_device() -> None:
     numbers = "828 8 0 0 0 0 0 0 180 2 0 0 0 0 0 0"
-    text = f"Inter-|   Receive  |  Transmit\n face |bytes packets\n  gh1: {numbers}\n    lo: {'0 ' * 16}\n"
-    assert parse_devices(text)["gh1"] == Traffic(packets_in=2, bytes_in=180, packets_out=8, bytes_out=828)
+    text = f"Inter-|   Receive  |  Transmit\n face |bytes packets\n  eth0: {numbers}\n    lo: {'0 ' * 16}\n"
+    assert parse_devices(text)["eth0"] == Traffic(packets_in=8, bytes_in=828, packets_out=2, bytes_out=180)
 
 
 def test_a_result_says_what_was_wanted_only_when_it_matters() -> None:

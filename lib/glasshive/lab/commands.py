@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import tempfile
@@ -152,18 +153,27 @@ def results_folder() -> Path:
     return root if os.access(root.parent, os.W_OK) else Path(tempfile.mkdtemp(prefix="glasshive-results-"))
 
 
+def _quiet_jupyter() -> None:
+    """Keep JupyterLab of this environment from asking about news: a lab machine may have no way out."""
+    settings = Path(sys.prefix) / "etc" / "jupyter" / "labconfig" / "page_config.json"
+    if not settings.exists() and os.access(sys.prefix, os.W_OK):
+        settings.parent.mkdir(parents=True, exist_ok=True)
+        off = {"@jupyterlab/apputils-extension:announcements": True}
+        settings.write_text(json.dumps({"disabledExtensions": off}) + "\n", encoding="ascii")
+
+
 def _jupyter(folder: Path, cluster: str, say: Say) -> int:
     """Become JupyterLab on loopback; it prints its address, with the token, itself."""
+    _quiet_jupyter()
     program = Path(sys.executable).parent / "jupyter-lab"
     say(f"JupyterLab on {folder}; the address to open follows")
     say(f"Ctrl-C ends it; the cluster stays until: glasshive down {cluster}")
     arguments = [
-        str(program), "--no-browser", "--ip=127.0.0.1",
+        str(program), "--no-browser", "--ip=127.0.0.1", "--log-level=WARN",
         # One folder up, so that links from labs to sources work.
-        f"--ServerApp.root_dir={folder.parent}", f"--ServerApp.preferred_dir={folder}",
+        f"--ServerApp.root_dir={folder.parent}",
         f"--LabApp.default_url=/lab/tree/{folder.name}/00_tour.ipynb",
-        # A lab machine may have no way out; asking for news and updates is not ours to do.
-        "--LabApp.news_url=None", "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     if os.geteuid() == 0:
         arguments.append("--allow-root")

@@ -5,9 +5,12 @@ from __future__ import annotations
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from glasshive.errors import NotFoundError
 from glasshive.model.traffic import DropCount, Snapshot, Traffic
+from glasshive.net import netns
 
 if TYPE_CHECKING:
     from glasshive.cluster import Cluster
@@ -26,21 +29,28 @@ def snapshot(cluster: Cluster, namespace: str = "") -> Snapshot:
 
 
 def node_traffic(cluster: Cluster, node: str) -> dict[str, Traffic]:
-    """Read the counters of a node's pod devices, by pod.
+    """Read the counters of a node's pods, by pod, inside each pod's own network namespace.
 
-    What the host side of a pod's device sends, the pod receives: directions are turned round.
+    The node's side of the device would not do: what ``bpf_redirect_peer`` hands to a pod never passes there.
     """
-    devices = parse_devices(cluster.node_exec(node, ["cat", "/proc/net/dev"]).stdout)
     found = {}
     for row in cluster.backend.node_request(node, "GET", "/v1/endpoints"):
-        counters = devices.get(row["hostInterface"])
+        try:
+            text = netns.in_netns(Path(row["netns"]), _read_devices)
+        except (NotFoundError, OSError):
+            continue  # the pod went away meanwhile
+        counters = parse_devices(text).get(row["ifname"])
         if counters is not None:
             found[f"{row['namespace']}/{row['pod']}"] = counters
     return found
 
 
+def _read_devices() -> str:
+    return Path("/proc/thread-self/net/dev").read_text(encoding="ascii")
+
+
 def parse_devices(text: str) -> dict[str, Traffic]:
-    """Read /proc/net/dev as seen from the other end of each device."""
+    """Read /proc/net/dev, as seen from inside the namespace it belongs to."""
     found = {}
     for line in text.splitlines():
         name, colon, rest = line.partition(":")
@@ -48,7 +58,7 @@ def parse_devices(text: str) -> dict[str, Traffic]:
         if not colon or len(fields) < 10:
             continue
         received_bytes, received, sent_bytes, sent = (int(fields[at]) for at in (0, 1, 8, 9))
-        found[name.strip()] = Traffic(sent, sent_bytes, received, received_bytes)
+        found[name.strip()] = Traffic(received, received_bytes, sent, sent_bytes)
     return found
 
 
