@@ -36,7 +36,7 @@ class Backend(Protocol):
         """Ask a node's agent over HTTP; the decoded JSON answer. Raises NotFoundError, ClusterError."""
 
     def node_exec(self, node: str, argv: Sequence[str], *, stdin: str, timeout: float) -> Completed:
-        """Run a command in the node's network namespace."""
+        """Run a command in the node's network namespace; node ``world`` is the place outside the cluster."""
 
     def node_survey(self, node: str, what: str) -> list[dict[str, Any]]:
         """Rows of ``devices``, ``routes`` or ``neighbours`` of a node, as ``net.survey`` describes them."""

@@ -23,6 +23,7 @@ from glasshive.kube.endpoint import ApiEndpoint, from_socket
 from glasshive.model.cluster import ClusterStatus, Completed, ProcessStatus
 from glasshive.net import netns
 
+WORLD = "world"
 _STOP_SECONDS = 3.0
 _PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
@@ -155,10 +156,14 @@ class EmbeddedBackend:
         return stored
 
     def _known_node(self, node: str) -> str:
-        """Return the node's namespace name."""
+        """Return the namespace name of a node, or of ``world``, the place outside the cluster."""
         nodes = self._stored()["nodes"]
+        if node == WORLD:
+            return self.paths.world_netns
         if node not in nodes:
-            raise NotFoundError(f"cluster {self.name} has no node {node}", hint=f"there are: {', '.join(nodes)}")
+            raise NotFoundError(
+                f"cluster {self.name} has no node {node}", hint=f"there are: {', '.join((*nodes, WORLD))}"
+            )
         return str(nodes[node]["netns"])
 
     def _stop_supervisor(self) -> None:
