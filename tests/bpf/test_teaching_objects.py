@@ -40,7 +40,8 @@ def test_ports_are_counted() -> None:
     loaded = bpf.ObjectSpec.open(teaching_object("count_ports")).load()
     for port in (53, 53, 80):
         assert loaded.programs["count_ports"].test_run(udp_packet(port)).retval == 0
-    assert loaded.programs["count_ports"].test_run(udp_packet(53)[:20]).retval == 0
+    cut_off = udp_packet(53)[:38]  # ends inside the UDP header: the proof of bounds fails, nothing is counted
+    assert loaded.programs["count_ports"].test_run(cut_off).retval == 0
     keys, values = loaded.maps["ports"].items()
     assert {int(key): int(value) for key, value in zip(keys, values, strict=True)} == {53: 2, 80: 1}
 
