@@ -7,6 +7,7 @@ from making the sandbox's namespace to a reachable pod: namespace, link, address
 from __future__ import annotations
 
 import asyncio
+import subprocess
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
@@ -16,6 +17,7 @@ from glasshive.agent.cni import CniServer
 from glasshive.agent.config import AgentConfig
 from glasshive.agent.datapath import Datapath
 from glasshive.errors import GlasshiveError
+from glasshive.model.address import render
 from glasshive.model.endpoint import PodRef
 from glasshive.model.node import NodeFacts
 from glasshive.net import netns
@@ -42,6 +44,8 @@ class PodRates:
     add: Rate
     add_alone: Rate
     """The CNI request alone, without making the namespace."""
+    reachable: bool
+    """Whether the newest pod answered a ping from the node."""
     delete: Rate
     delete_trailing_ms: float
     """From the last answer to a DEL until the last device has gone."""
@@ -74,6 +78,7 @@ async def _measure(config: AgentConfig, node: NodeFacts, live: int, adds: int, o
         await bench.add_many(live)
         times = await bench.add_many(adds)
         whole = [one + two for one, two in times]
+        reachable = _answers(datapath, bench.names[-1])
         last = bench.names[live:]
         removal = await bench.delete_many(last)
         began = time.perf_counter()
@@ -83,6 +88,7 @@ async def _measure(config: AgentConfig, node: NodeFacts, live: int, adds: int, o
             live=live,
             add=_rate(whole, sum(whole)),
             add_alone=_rate([two for _, two in times], sum(two for _, two in times)),
+            reachable=reachable,
             delete=removal,
             delete_trailing_ms=round(trailing * 1000, 1),
             load_ms=datapath.timing_ms["load_and_attach"],
@@ -90,6 +96,13 @@ async def _measure(config: AgentConfig, node: NodeFacts, live: int, adds: int, o
     finally:
         await bench.delete_many(list(bench.names))
         await datapath.stop()
+
+
+def _answers(datapath: Datapath, container_id: str) -> bool:
+    endpoint = datapath.endpoints.find(container_id, "eth0")
+    assert endpoint
+    ping = ["ping", "-c", "1", "-W", "2", render(endpoint.addresses[0])]
+    return subprocess.run(ping, capture_output=True, check=False).returncode == 0
 
 
 class _Bench:
