@@ -152,7 +152,7 @@ def test_filtered_watch_equals_filtered_list(
     tmp_path_factory: pytest.TempPathFactory, operations: list, wanted: int
 ) -> None:
     """Following a selector's events from the start gives what listing with the selector gives."""
-    from glasshive.kube.server.selectors import parse_labels
+    from glasshive.api.selectors import parse_labels
 
     async def main() -> None:
         import json

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from control_plane import node_object
+from glasshive.api.selectors import of_label_selector
 from glasshive.errors import ApiError
 from glasshive.kube.objects import Object
-from glasshive.kube.server.selectors import of_label_selector
 from glasshive.operator import daemon_set
 from glasshive.operator import job_plan as job
 from glasshive.operator.children import claims, slow_start

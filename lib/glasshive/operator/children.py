@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
+from glasshive.api.selectors import Selector, matches
 from glasshive.kube.objects import Object, controller_of, is_terminating, labels_of, owner_reference, uid_of
-from glasshive.kube.server.selectors import Selector, matches
 from glasshive.operator.caches import Collection
 
 AT_ONCE = 32

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from glasshive.api.resources import CONTROLLER_REVISION, DAEMON_SET, NODE, POD
+from glasshive.api.selectors import of_label_selector
 from glasshive.kube.informer import EventType
 from glasshive.kube.objects import Key, Object, is_terminating, key_of, labels_of
-from glasshive.kube.server.selectors import of_label_selector
 from glasshive.operator import fit, history
 from glasshive.operator.children import all_of, claims, settle, slow_start
 from glasshive.operator.controller import Context, Controller

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from glasshive.api.resources import DEPLOYMENT, REPLICA_SET
+from glasshive.api.selectors import of_label_selector
 from glasshive.errors import ApiError
 from glasshive.kube.informer import EventType
 from glasshive.kube.objects import Key, Object, is_terminating, uid_of
-from glasshive.kube.server.selectors import of_label_selector
 from glasshive.operator import rollout
 from glasshive.operator.children import all_of, claims, settle
 from glasshive.operator.controller import Context, Controller

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
+from glasshive.api.selectors import matches, of_label_selector
 from glasshive.kube.objects import Object, key_of, labels_of
-from glasshive.kube.server.selectors import matches, of_label_selector
 
 REQUIRED = "requiredDuringSchedulingIgnoredDuringExecution"
 

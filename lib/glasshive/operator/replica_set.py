@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from glasshive.api.resources import POD, REPLICA_SET
+from glasshive.api.selectors import matches, of_label_selector
 from glasshive.errors import ApiError
 from glasshive.kube.informer import EventType
 from glasshive.kube.objects import Key, Object, controller_of, is_terminating, key_of, labels_of
-from glasshive.kube.server.selectors import matches, of_label_selector
 from glasshive.operator.children import all_of, claims, settle, slow_start
 from glasshive.operator.conditions import with_condition, without_condition
 from glasshive.operator.controller import Context, Controller

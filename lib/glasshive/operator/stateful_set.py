@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar
 
 from glasshive.api.resources import CONTROLLER_REVISION, PERSISTENT_VOLUME_CLAIM, POD, STATEFUL_SET
+from glasshive.api.selectors import matches, of_label_selector
 from glasshive.errors import ApiError
 from glasshive.kube.informer import EventType
 from glasshive.kube.objects import Key, Object, controller_of, is_terminating, key_of, labels_of
-from glasshive.kube.server.selectors import matches, of_label_selector
 from glasshive.operator import history, revisions, stateful_plan
 from glasshive.operator.children import all_of, claims, settle
 from glasshive.operator.controller import Context, Controller

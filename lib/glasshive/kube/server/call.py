@@ -9,7 +9,9 @@ from urllib.parse import unquote
 
 import orjson
 
-from .selectors import parse_fields, parse_labels
+from glasshive.api.selectors import parse_fields, parse_labels
+from glasshive.errors import UsageError
+
 from .status import StatusError, bad_request, no_such_path, too_large_object, unsupported_media_type
 from .watch import Scope
 
@@ -75,8 +77,11 @@ class Call:
 
     def scope(self) -> Scope:
         """Namespace and selectors; StatusError 400 for a field that cannot be selected by."""
-        labels = parse_labels(self.query.get("labelSelector", ""))
-        fields = parse_fields(self.query.get("fieldSelector", ""))
+        try:
+            labels = parse_labels(self.query.get("labelSelector", ""))
+            fields = parse_fields(self.query.get("fieldSelector", ""))
+        except UsageError as error:
+            raise bad_request(str(error)) from None
         for requirement in fields:
             if requirement.key not in self.served.selectable:
                 raise bad_request(f'field label not supported: "{requirement.key}" for {self.served.resource.kind}')

@@ -11,10 +11,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from glasshive.api.selectors import of_label_selector, to_text
+
 from .columns_net import ENDPOINT_SLICE, ENDPOINTS, INGRESS, SERVICE
 from .columns_pod import POD
 from .jsonpath import text_at
-from .selectors import of_label_selector, to_text
 from .tables import Column, age, age_column, at, name_column, span
 
 if TYPE_CHECKING:

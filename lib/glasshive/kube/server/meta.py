@@ -9,8 +9,8 @@ import uuid
 from typing import Any
 
 from glasshive.api.resources import Resource
+from glasshive.api.selectors import LABEL_KEY, LABEL_VALUE
 
-from .selectors import LABEL_KEY, LABEL_VALUE
 from .status import FieldError, Object, bad_request, bad_value, forbidden_field, required, too_long
 
 # Consonants and digits only: a random suffix must not spell a word.

@@ -6,11 +6,12 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
+from glasshive.api.selectors import of_label_selector, to_text
+
 from . import write
 from .call import PATCH_TYPES, media_type, parse_body, read_body
 from .patch_json import json_patch, merge_patch
 from .respond import json_object
-from .selectors import of_label_selector, to_text
 from .status import bad_request, bad_value, conflict, invalid, not_found, unsupported_media_type
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import web
 
 from glasshive.api.resources import POD, POD_DISRUPTION_BUDGET
+from glasshive.api.selectors import matches, of_label_selector
 
 from . import delete, patch, proxy, read, scale, write
 from .respond import json_object
-from .selectors import matches, of_label_selector
 from .status import StatusError, bad_request, conflict, method_not_allowed, not_found, not_served_yet, success
 
 if TYPE_CHECKING:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from glasshive.api.cron import parse, zone_of
+from glasshive.api.selectors import matches, of_label_selector
 from glasshive.errors import UsageError
 
 from . import meta
-from .selectors import matches, of_label_selector
 from .status import FieldError, bad_value, required, unsupported
 from .validate_pod import one_of, spec_errors
 

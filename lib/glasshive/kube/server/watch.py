@@ -14,8 +14,9 @@ from typing import Self
 
 import orjson
 
+from glasshive.api.selectors import Selector, matches
+
 from .log import ADDED, DELETED, MODIFIED
-from .selectors import Selector, matches
 from .store import Event, Object, Record, Table, event_line
 
 BACKLOG = 20_000

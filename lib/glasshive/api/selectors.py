@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from .status import bad_request
+from glasshive.errors import UsageError
 
 _NAME = r"(?:[a-zA-Z0-9](?:[-a-zA-Z0-9_.]{0,251}[a-zA-Z0-9])?/)?[a-zA-Z0-9](?:[-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?"
 _VALUE = r"(?:[a-zA-Z0-9](?:[-a-zA-Z0-9_.]{0,61}[a-zA-Z0-9])?)?"
@@ -66,17 +66,17 @@ def matches(selector: Selector, values: Mapping[str, str]) -> bool:
 
 
 def parse_labels(text: str) -> Selector:
-    """Parse a label selector as written in a query; StatusError 400 says what could not be read."""
+    """Parse a label selector as written in a query; UsageError says what could not be read."""
     requirements = []
     at = 0
     while at < len(text):
         found = _REQUIREMENT.match(text, at)
         if found is None:
-            raise bad_request(f"unable to parse requirement: found {text[at:]!r} in label selector {text!r}")
+            raise UsageError(f"unable to parse requirement: found {text[at:]!r} in label selector {text!r}")
         requirements.append(_label_requirement(found, text))
         at = found.end()
         if found["end"] == "," and at == len(text):
-            raise bad_request(f"unable to parse requirement: label selector {text!r} ends with a comma")
+            raise UsageError(f"unable to parse requirement: label selector {text!r} ends with a comma")
     return tuple(requirements)
 
 
@@ -93,7 +93,7 @@ def _label_requirement(found: re.Match[str], text: str) -> Requirement:
         return Requirement(key, "exists")
     if op in "<>":
         if not re.fullmatch(r"-?[0-9]+", value):
-            raise bad_request(f"unable to parse requirement: {value!r} is not an integer in label selector {text!r}")
+            raise UsageError(f"unable to parse requirement: {value!r} is not an integer in label selector {text!r}")
         return Requirement(key, "gt" if op == ">" else "lt", frozenset([value]))
     _check_values(frozenset([value]), text)
     return Requirement(key, "notin" if op == "!=" else "in", frozenset([value]))
@@ -102,16 +102,16 @@ def _label_requirement(found: re.Match[str], text: str) -> Requirement:
 def _check_values(values: frozenset[str], text: str) -> None:
     for value in values:
         if not LABEL_VALUE.fullmatch(value):
-            raise bad_request(f"unable to parse requirement: {value!r} is not a label value in selector {text!r}")
+            raise UsageError(f"unable to parse requirement: {value!r} is not a label value in selector {text!r}")
 
 
 def parse_fields(text: str) -> Selector:
-    """Parse a field selector; StatusError 400 says what could not be read. Which paths exist is the caller's matter."""
+    """Parse a field selector; UsageError says what could not be read. Which paths exist is the caller's matter."""
     requirements = []
     for part in re.findall(r"(?:[^\\,]|\\.)+", text):
         found = re.fullmatch(r"([^=!]+)(==|!=|=)(.*)", part, re.DOTALL)
         if found is None:
-            raise bad_request(f"invalid selector: {part!r}; can't understand field selector {text!r}")
+            raise UsageError(f"invalid selector: {part!r}; can't understand field selector {text!r}")
         value = re.sub(r"\\([\\,=])", r"\1", found[3])
         requirements.append(Requirement(found[1].strip(), "notin" if found[2] == "!=" else "in", frozenset([value])))
     return tuple(requirements)
