@@ -25,9 +25,13 @@ RESOLVER_ROLE = "resolver"
 WORLD_HTTP_PORTS = (80, 8080)
 
 
-def launch_all(supervisor: Supervisor) -> None:
-    """Start every program of the cluster through ``supervisor.launch``."""
+def launch_control_plane(supervisor: Supervisor) -> None:
+    """Start what takes longest and needs nothing: it may be called before the fabric stands."""
     supervisor.launch(_control_plane(supervisor))
+
+
+def launch_nodes(supervisor: Supervisor) -> None:
+    """Start all other programs of the cluster through ``supervisor.launch``."""
     nodes = [addresses.node_name(number) for number in range(1, supervisor.config.nodes + 1)]
     # Zygotes come before anything large is imported: every pod is a copy of one.
     from glasshive.cluster.embedded.pods import zygote

@@ -114,10 +114,12 @@ class Supervisor:
         previous = State.read(self.paths.state_file)
         if previous is not None and fabric.standing(self.config, self.paths):
             self._take_over(previous)
+            processes.launch_control_plane(self)
         else:
+            processes.launch_control_plane(self)
             fabric.build(self.config, self.paths)
             self.progress(f"fabric and {self.config.nodes} node namespaces")
-        processes.launch_all(self)
+        processes.launch_nodes(self)
         self._launched = True
         self._check_ready()
         self._save()
