@@ -18,16 +18,17 @@ logged() { # run a step quietly; show its log only when it fails
   if ! "$@" >"$log" 2>&1; then tail -n 30 "$log" >&2; fail "'$*' failed; the whole log is in $log"; fi
 }
 
-installed() { dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q '^install ok installed'; }
-
 missing_packages() {
   local line name found
+  local -A installed # one question for all: dpkg reads its whole database each time
+  while read -r name; do installed[$name]=yes; done < <(
+    dpkg-query -W -f='${Package} ${Status}\n' 2>/dev/null | sed -n 's/ install ok installed$//p')
   while read -r line; do
     line=${line%%#*}; line=${line//[[:space:]]/}
     [ -n "$line" ] || continue
     if [ "$line" = "[test]" ]; then [ -n "$for_tests" ] && continue || break; fi
     found=""
-    for name in ${line//|/ }; do installed "$name" && found=yes && break; done
+    for name in ${line//|/ }; do [ -z "${installed[$name]:-}" ] || { found=yes; break; }; done
     [ -n "$found" ] || echo "$line"
   done <.setup/packages.txt
 }
