@@ -58,6 +58,8 @@ def test_commands_combine_as_in_kubernetes() -> None:
     assert catalogue.resolve("busybox", ["sleep"], ["5"], {}).argv == ("sleep", "5")
     assert catalogue.resolve("curlimages/curl", [], ["-s", "x"], {}).argv == ("curl", "-s", "x")
     assert catalogue.resolve("busybox", [], [], {}).workload.endswith("client:main")
+    assert catalogue.resolve("busybox", [], [], {}, stdin=True).argv == ("sh",)
+    assert catalogue.resolve("busybox", [], ["echo", "hi"], {}).argv == ("echo", "hi")
     assert catalogue.resolve("quay.io/cilium/alpine-curl", ["/usr/bin/pause"], [], {}).workload.endswith("pause:main")
     assert catalogue.resolve("quay.io/cilium/json-mock", [], [], {"PORT": "8080"}).args[-1] == "8080"
     echo = catalogue.resolve("hashicorp/http-echo", [], ["-listen=:5000", "-text=hi"], {})

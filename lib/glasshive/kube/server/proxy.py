@@ -1,4 +1,4 @@
-"""What a node answers for its pods: logs now; exec, attach and port-forward when the node offers them.
+"""What a node answers for its pods: logs here; exec, attach and port-forward in ``tunnel``.
 
 The server finds the pod's node, the node's unix socket (annotation `NODE_SOCKET`), and passes the request on under the
 kubelet's own paths.
@@ -14,7 +14,7 @@ from aiohttp import web
 
 from glasshive.api.resources import NODE
 
-from .status import StatusError, bad_request, not_found, not_served_yet, unavailable
+from .status import StatusError, bad_request, not_found, unavailable
 
 if TYPE_CHECKING:
     from .call import Call
@@ -27,14 +27,15 @@ NODE_SOCKET = "glasshive.io/node-socket"
 _LOG_OPTIONS = ("follow", "previous", "timestamps", "tailLines", "sinceSeconds", "sinceTime", "limitBytes", "stream")
 
 
-def _pod(api: Api, call: Call) -> Object:
+def pod_of(api: Api, call: Call) -> Object:
+    """The pod that a call names; StatusError 404."""
     record = api.store.newest(call.served.table, (call.namespace or "", call.name or ""))
     if record is None:
         raise not_found(call.served.resource, call.name or "")
     return record.parse()
 
 
-def _container(call: Call, pod: Object) -> str:
+def pick_container(call: Call, pod: Object) -> str:
     """The container asked for, or the only (or default) one."""
     spec = pod.get("spec") or {}
     names = [
@@ -54,7 +55,8 @@ def _container(call: Call, pod: Object) -> str:
     return str(main[0])
 
 
-def _socket(api: Api, call: Call, pod: Object) -> str:
+def node_socket(api: Api, call: Call, pod: Object) -> str:
+    """Where the pod's node listens; StatusError 400 for a pod without a node, 503 for a silent node."""
     node = (pod.get("spec") or {}).get("nodeName")
     if not node:
         raise bad_request(f"pod {call.name} does not have a host assigned")
@@ -67,8 +69,8 @@ def _socket(api: Api, call: Call, pod: Object) -> str:
 
 async def log(api: Api, call: Call) -> web.StreamResponse:
     """GET of a container's log, streamed as the node gives it."""
-    pod = _pod(api, call)
-    container, socket = _container(call, pod), _socket(api, call, pod)
+    pod = pod_of(api, call)
+    container, socket = pick_container(call, pod), node_socket(api, call, pod)
     path = f"/containerLogs/{quote(call.namespace or '')}/{quote(call.name or '')}/{quote(container)}"
     query = {name: call.query[name] for name in _LOG_OPTIONS if name in call.query}
     timeout = aiohttp.ClientTimeout(total=None, sock_connect=5)
@@ -97,9 +99,3 @@ async def _pass_on(call: Call, answer: aiohttp.ClientResponse) -> web.StreamResp
         await response.write(chunk)
     await response.write_eof()
     return response
-
-
-async def exec_(api: Api, call: Call) -> web.StreamResponse:
-    """Run a command, attach or forward a port: checked, then told that it is not offered."""
-    _pod(api, call)
-    raise not_served_yet(f"pods/{call.subresource} is not offered by this server")

@@ -98,9 +98,13 @@ class Api:
         try:
             return await self.store.put(served.table, key, obj)
         except StatusError:
-            if served.resource.group_resource == "services":
-                self.services.release(obj, keep=old)
+            self.give_back(served, obj, old)
             raise
+
+    def give_back(self, served: Served, obj: Object, old: Object | None) -> None:
+        """Free what admission took for a version that is not stored."""
+        if served.resource.group_resource == "services":
+            self.services.release(obj, keep=old)
 
     async def remove(self, served: Served, key: Key, obj: Object) -> Record:
         """Remove an object whose last state is ``obj``."""

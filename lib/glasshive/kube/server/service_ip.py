@@ -1,4 +1,4 @@
-"""Cluster IPs of Services: one address per family from the service CIDRs, never given twice.
+"""Cluster IPs of Services: one address per family from the service CIDRs, never given twice (ports: `service_port`).
 
 The allocator's state is the set of addresses that the stored Services hold, rebuilt at the start. The lower part of a
 range is left to addresses that people ask for by name (the DNS service), as upstream does.
@@ -10,6 +10,7 @@ import ipaddress
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from .service_port import NodePorts
 from .status import FieldError, bad_value, forbidden_field, internal, invalid
 
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ class Allocator:
 
     def __init__(self, cidrs: Iterable[str]) -> None:
         self.pools = [Pool(ipaddress.ip_network(cidr)) for cidr in cidrs]
+        self.node_ports = NodePorts()
 
     def pool(self, family: str) -> Pool | None:
         """The pool of ``IPv4`` or ``IPv6``."""
@@ -78,14 +80,16 @@ class Allocator:
         return next((p for p in self.pools if address.version == p.network.version and address in p.network), None)
 
     def hold(self, service: Object) -> None:
-        """Mark a stored Service's addresses as held."""
+        """Mark a stored Service's addresses and node ports as held."""
+        self.node_ports.hold(service, _owner(service))
         for address in _addresses(service):
             pool = self.pool_of(address)
             if pool is not None:
                 pool.take(address, _owner(service))
 
     def release(self, service: Object, keep: Object | None = None) -> None:
-        """Give back the addresses of a Service that went away (or that its next version ``keep`` no longer has)."""
+        """Give back what a Service had that went away (or that its next version ``keep`` no longer has)."""
+        self.node_ports.release(service, _owner(service), keep)
         kept = set(_addresses(keep)) if keep else set()
         for address in _addresses(service):
             pool = self.pool_of(address)
@@ -128,7 +132,17 @@ def _wanted_families(allocator: Allocator, spec: Object, old: Object | None) -> 
 
 
 def assign(api: Api, call: Call, obj: Object, old: Object | None) -> None:
-    """Give a Service its cluster addresses and families; StatusError 422 when it asks for what cannot be."""
+    """Give a Service its addresses, families and node ports; StatusError 422 when it asks for what cannot be."""
+    _assign_addresses(api, call, obj, old)
+    before = (old or {}).get("spec") or {}
+    faults = api.services.node_ports.assign(obj["spec"], before, _owner(obj))
+    if faults:
+        kept = old if old is not None else {"metadata": obj["metadata"]}
+        api.services.release({**obj, "spec": {**obj["spec"], "ports": []}}, keep=kept)
+        raise invalid(call.served.resource, obj["metadata"]["name"], faults)
+
+
+def _assign_addresses(api: Api, call: Call, obj: Object, old: Object | None) -> None:
     allocator, spec = api.services, obj.setdefault("spec", {})
     resource, name = call.served.resource, obj["metadata"]["name"]
     if spec.get("type") == "ExternalName":

@@ -1,4 +1,7 @@
-"""Parts of objects with addresses of their own: status, scale, binding, eviction, finalize; log is in ``proxy``."""
+"""Parts of objects with addresses of their own: status, scale, binding, eviction, finalize.
+
+``proxy`` has logs, ``tunnel`` exec, attach and port-forward.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from aiohttp import web
 from glasshive.api.resources import POD, POD_DISRUPTION_BUDGET
 from glasshive.api.selectors import matches, of_label_selector
 
-from . import delete, patch, proxy, read, scale, write
+from . import delete, patch, proxy, read, scale, tunnel, write
 from .respond import json_object
 from .status import StatusError, bad_request, conflict, method_not_allowed, not_found, not_served_yet, success
 
@@ -123,12 +126,12 @@ _HANDLERS: dict[tuple[str, str], Handler] = {
     ("eviction", "POST"): evict,
     ("finalize", "PUT"): finalize,
     ("log", "GET"): proxy.log,
-    ("exec", "GET"): proxy.exec_,
-    ("exec", "POST"): proxy.exec_,
-    ("attach", "GET"): proxy.exec_,
-    ("attach", "POST"): proxy.exec_,
-    ("portforward", "GET"): proxy.exec_,
-    ("portforward", "POST"): proxy.exec_,
+    ("exec", "GET"): tunnel.exec_,
+    ("exec", "POST"): tunnel.exec_,
+    ("attach", "GET"): tunnel.attach,
+    ("attach", "POST"): tunnel.attach,
+    ("portforward", "GET"): tunnel.port_forward,
+    ("portforward", "POST"): tunnel.port_forward,
     ("ephemeralcontainers", "GET"): read.get,
     ("ephemeralcontainers", "PUT"): _not_yet,
     ("ephemeralcontainers", "PATCH"): _not_yet,

@@ -190,6 +190,7 @@ def store_change(api: Api, call: Call, obj: Object, record: Record, old: Object)
     if same(obj, old):
         return ready(record)
     if call.dry_run:
+        api.give_back(served, obj, old)
         return ready(unstored(served, key, record.rev, obj))
     if metadata.get("deletionTimestamp") and finished(served, obj):
         return api.remove(served, key, obj)
@@ -238,6 +239,7 @@ def create_object(api: Api, call: Call, obj: Object) -> Awaitable[Record]:
 def store_new(api: Api, call: Call, key: Key, obj: Object) -> Awaitable[Record]:
     """Queue a new object."""
     if call.dry_run:
+        api.give_back(call.served, obj, None)
         return ready(unstored(call.served, key, 0, obj))
     return api.put(call.served, key, obj, None)
 

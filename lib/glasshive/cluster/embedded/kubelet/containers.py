@@ -190,7 +190,7 @@ def pod_spec(pod: Object, config: KubeletConfig, objects: Objects, place: Place)
 def _container(pod: Object, container: Object, objects: Objects, place: Place) -> ContainerSpec:
     env = environment(pod, container, objects, place)
     words = [[expand(str(word), env) for word in _list(container, key)] for key in ("command", "args")]
-    command = catalogue.resolve(container.get("image", ""), words[0], words[1], env)
+    command = catalogue.resolve(container.get("image", ""), words[0], words[1], env, stdin=bool(container.get("stdin")))
     pod_security = pod["spec"].get("securityContext") or {}
     security = pod_security | (container.get("securityContext") or {})
     return ContainerSpec(
@@ -213,6 +213,9 @@ def _container(pod: Object, container: Object, objects: Objects, place: Place) -
             for m in _list(container, "volumeMounts")
         ],
         restart=container.get("restartPolicy") or "",
+        stdin=bool(container.get("stdin")),
+        stdin_once=bool(container.get("stdinOnce")),
+        terminal=bool(container.get("tty")),
     )
 
 

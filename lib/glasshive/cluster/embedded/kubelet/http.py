@@ -1,4 +1,4 @@
-"""What the node answers for its pods, on node.sock: logs in the kubelet's own path, commands as one JSON request."""
+"""What the node answers for its pods, on node.sock, in the kubelet's own paths; commands also as one JSON request."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from glasshive.cluster.embedded.kubelet import logs
+from glasshive.cluster.embedded.kubelet import forward, logs, visit
 from glasshive.cluster.embedded.pods import client
 from glasshive.errors import ProcessError
 
@@ -25,6 +25,8 @@ def routes(kubelet: Kubelet) -> list[web.RouteDef]:
         web.get("/containerLogs/{namespace}/{pod}/{container}", views.logs),
         web.get("/pods", views.pods),
         web.post("/v1/exec", views.execute),
+        *visit.routes(kubelet),
+        *forward.routes(kubelet),
     ]
 
 

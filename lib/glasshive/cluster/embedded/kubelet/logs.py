@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable
@@ -57,10 +59,12 @@ async def read(directory: Path, options: LogOptions, living: Callable[[], bool])
     if not wanted:
         raise FileNotFoundError(directory)
     number = wanted[0]
+    path = directory / f"{number}.log"
     entries: deque[bytes] = deque(maxlen=options.tail)
     rotated = directory / f"{number}.log.1"
     left = options.limit_bytes if options.limit_bytes is not None else 1 << 62
-    with (directory / f"{number}.log").open("rb") as file:
+    with contextlib.ExitStack() as files:
+        file = files.enter_context(path.open("rb"))
         if rotated.exists():
             entries.extend(rotated.read_bytes().splitlines())
         pieces = file.read().split(b"\n")
@@ -74,9 +78,12 @@ async def read(directory: Path, options: LogOptions, living: Callable[[], bool])
         while options.follow and left > 0:
             data = file.read(CHUNK_BYTES)
             if not data:
-                if not living():
+                if not os.path.samestat(os.fstat(file.fileno()), path.stat()):  # moved aside for being too long
+                    file = files.enter_context(path.open("rb"))
+                elif not living() or (directory / f"{number + 1}.log").exists():
                     return
-                await asyncio.sleep(FOLLOW_SECONDS)
+                else:
+                    await asyncio.sleep(FOLLOW_SECONDS)
                 continue
             *whole, rest = (rest + data).split(b"\n")
             joined = b"".join(text for text in (_text(entry, options) for entry in whole) if text)

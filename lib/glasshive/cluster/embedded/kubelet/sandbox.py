@@ -175,9 +175,8 @@ class PodSandbox:
         deadline = asyncio.get_running_loop().time() + REMOVE_SECONDS
         while group.exists():
             try:
-                for child in [entry for entry in group.iterdir() if entry.is_dir()]:
-                    child.rmdir()
-                group.rmdir()
+                for below, _, _ in os.walk(group, topdown=False):
+                    Path(below).rmdir()
             except OSError as error:
                 if asyncio.get_running_loop().time() > deadline:
                     raise KernelError(f"cgroup {group} cannot be removed", error.errno or 0) from None

@@ -5,11 +5,13 @@ A frame is one letter and its payload:
 ======  ==========================================================  ====================
 letter  payload                                                     direction
 ======  ==========================================================  ====================
-``q``   request, JSON: ``{"op": "watch" | "exec" | "stop" | "restart", ...}``  to the pod
+``q``   request, JSON: ``{"op": "watch" | "exec" | "attach" | "stop" | "restart", ...}``  to the pod
 ``s``   the pod's status, JSON                                      from the pod
 ``o``   standard output of a command                                from the pod
 ``e``   standard error of a command                                 from the pod
 ``i``   standard input of a command, empty at its end               to the pod
+``a``   how many bytes of input have been taken, as decimal digits  from the pod
+``r``   new size of a command's terminal, JSON: ``{"rows": 24, "columns": 80}``  to the pod
 ``x``   end of a command, JSON: ``{"rc": 0}``, with ``"error"`` if it could not be run  from the pod
 ======  ==========================================================  ====================
 """
@@ -46,6 +48,7 @@ class Channel:
         self._on_frame = on_frame
         self._on_close = on_close
         self._queue: deque[bytes] = deque()
+        self._was_full = False
         self.open = True
         self.drained: Callable[[], None] | None = None
         """Called when a full queue has been sent."""
@@ -62,6 +65,7 @@ class Channel:
         if not self.open:
             return
         self._queue.append(letter + payload)
+        self._was_full = self._was_full or self.full
         if len(self._queue) == 1:
             self._flush()
 
@@ -97,7 +101,6 @@ class Channel:
             self.close()
 
     def _flush(self) -> None:
-        was_full = self.full
         try:
             while self._queue:
                 self._socket.send(self._queue[0])
@@ -110,5 +113,7 @@ class Channel:
             return
         with contextlib.suppress(KeyError):
             self._selector.modify(self._socket, selectors.EVENT_READ, self._ready)
-        if was_full and self.drained is not None:
+        # Sending a full queue takes several rounds: what counts is that it was full at any time since it was empty.
+        if self._was_full and self.drained is not None:
+            self._was_full = False
             self.drained()

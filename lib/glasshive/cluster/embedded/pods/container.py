@@ -102,6 +102,7 @@ class Container:
     def command(self, argv: list[str], procs: int, mount_namespace: int) -> process.Start:
         """What to start for a command run in this container."""
         command = self._start(procs)
+        command.stdin = command.terminal = False
         command.argv, command.workload, command.mounts = argv, "", None
         command.mount_namespace = mount_namespace
         return command
@@ -112,6 +113,7 @@ class Container:
             argv=spec.argv, workload=spec.workload, args=spec.args, env=spec.env, cwd=spec.cwd, user=spec.user,
             group=spec.group, capabilities=spec.capabilities, cgroup_procs=procs,
             mounts=[(m.source, m.target, m.read_only) for m in spec.mounts] if self.separate_mounts else None,
+            stdin=spec.stdin, terminal=spec.terminal,
         )  # fmt: skip
 
     def signal(self, grace_seconds: float) -> None:

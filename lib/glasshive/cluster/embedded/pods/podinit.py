@@ -22,10 +22,10 @@ from typing import Any
 
 from glasshive.cluster.embedded.pods import process
 from glasshive.cluster.embedded.pods.channel import Channel
-from glasshive.cluster.embedded.pods.command import Command
 from glasshive.cluster.embedded.pods.container import Container
-from glasshive.cluster.embedded.pods.pipe import Pipe
+from glasshive.cluster.embedded.pods.pipe import Input, Pipe
 from glasshive.cluster.embedded.pods.spec import SOCKET_FILE, STATUS_FILE, ContainerSpec, PodSpec, write_atomically
+from glasshive.cluster.embedded.pods.visits import Visits
 from glasshive.errors import GlasshiveError
 
 OWN_GRACE_SECONDS = 2.0
@@ -42,7 +42,7 @@ class PodInit:
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._watchers: list[Channel] = []
-        self._commands: dict[int, Command] = {}
+        self._visits = Visits(self._selector, self._named)
         self._pipes: dict[str, list[Pipe]] = {}
         self._stop_grace: float | None = None
         self._changed = False  # nothing to tell before the first container has begun
@@ -79,8 +79,7 @@ class PodInit:
             container.overdue()
             if container.due is not None and container.due <= now:
                 self._start(container)
-        for command in list(self._commands.values()):
-            command.overdue(now)
+        self._visits.overdue(now)
         if self._stop_grace is not None:
             return
         for container in self.init:
@@ -104,7 +103,7 @@ class PodInit:
         if self._changed:
             return 0.0
         times = [t for c in self._containers for t in (c.due, c.kill_at) if t is not None and t != float("inf")]
-        times += [c.deadline for c in self._commands.values() if c.deadline is not None]
+        times += self._visits.deadlines()
         return max(0.0, min(times) - time.monotonic()) if times else None
 
     def _start(self, container: Container) -> None:
@@ -119,11 +118,21 @@ class PodInit:
             container.up()
             self._changed = True
 
+        def out(data: bytes) -> None:
+            log.write("stdout", data)
+            self._visits.container_output(container, b"o", data)
+
+        def err(data: bytes) -> None:
+            log.write("stderr", data)
+            self._visits.container_output(container, b"e", data)
+
         self._pipes[container.spec.name] = [
             Pipe(run.failure, self._selector, failed, begun),
-            Pipe(run.stdout, self._selector, lambda data: log.write("stdout", data)),
-            Pipe(run.stderr, self._selector, lambda data: log.write("stderr", data)),
+            Pipe(run.stdout, self._selector, out),
+            *([Pipe(run.stderr, self._selector, err)] if run.stderr >= 0 else []),
         ]
+        entrance = Input(run.stdin, self._selector, terminal=container.spec.terminal) if run.stdin >= 0 else None
+        self._visits.container_up(container, entrance)
 
     def _stop_all(self, grace: float) -> None:
         if self._stop_grace is None:
@@ -151,17 +160,17 @@ class PodInit:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
             except ChildProcessError:
-                return
+                break
             if pid == 0:
-                return
+                break
             self._ended(pid, status)
+        self._visits.tidy()
 
     def _ended(self, pid: int, status: int) -> None:
-        command = self._commands.pop(pid, None)
-        if command is not None:
-            command.ended(status)
+        self._visits.reaped(pid, status)
         for container in self._containers:
             if container.pid == pid:
+                code = os.waitstatus_to_exitcode(status)
                 failure, *output = self._pipes.pop(container.spec.name)
                 failure.finish()
                 container.ended(status)
@@ -169,6 +178,7 @@ class PodInit:
                     pipe.finish()
                 assert container.log is not None
                 container.log.close()
+                self._visits.container_ended(container, 128 - code if code < 0 else code)
                 self._changed = True
 
     def _accept(self, listener: socket.socket) -> None:
@@ -179,22 +189,16 @@ class PodInit:
     def _on_close(self, channel: Channel) -> None:
         if channel in self._watchers:
             self._watchers.remove(channel)
-        for command in self._commands.values():
-            if command.channel is channel:
-                command.kill()
+        self._visits.closed(channel)
 
     def _on_frame(self, channel: Channel, letter: bytes, payload: bytes) -> None:
-        if letter == b"i":
-            for command in self._commands.values():
-                if command.channel is channel:
-                    command.feed(payload)
-        if letter != b"q":
-            return
-        request: dict[str, Any] = json.loads(payload)
         try:
-            self._answer(channel, request)
+            if letter == b"q":
+                self._answer(channel, json.loads(payload))
+            else:
+                self._visits.frame(channel, letter, payload)
         except (GlasshiveError, OSError, KeyError, ValueError) as error:
-            channel.send_json(b"x", {"rc": process.NOT_EXECUTABLE, "error": f"{type(error).__name__}: {error}"})
+            channel.send_json(b"x", {"rc": process.NOT_EXECUTABLE, "error": _words(error)})
 
     def _answer(self, channel: Channel, request: dict[str, Any]) -> None:
         match request["op"]:
@@ -206,29 +210,16 @@ class PodInit:
             case "restart":
                 self._named(request["container"]).signal(float(request["grace"]))
             case "exec":
-                self._exec(channel, request)
+                self._visits.run(channel, request)
+            case "attach":
+                self._visits.attach(channel, request)
 
     def _named(self, name: str) -> Container:
-        found = next((c for c in self._containers if c.spec.name == name), None)
+        """A container by its name; "" is the first one."""
+        found = next((c for c in self._containers if c.spec.name == name), None) if name else self.main[0]
         if found is None:
             raise ValueError(f"the pod has no container {name}")
         return found
-
-    def _exec(self, channel: Channel, request: dict[str, Any]) -> None:
-        name = request.get("container") or self.main[0].spec.name
-        container = self._named(name)
-        if "running" not in container.state:
-            raise ValueError(f"container {name} is not running")
-        procs = os.open("cgroup.procs", os.O_WRONLY | os.O_CLOEXEC, dir_fd=container.cgroup)
-        mounts = os.open(f"/proc/{container.pid}/ns/mnt", os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            what = container.command([str(word) for word in request["argv"]], procs, mounts)
-            what.stdin = bool(request.get("stdin"))
-            command = Command(what, channel, self._selector, request.get("timeout"))
-        finally:
-            os.close(procs)
-            os.close(mounts)
-        self._commands[command.pid] = command
 
     # --- account ---
 
@@ -261,3 +252,8 @@ class PodInit:
         group = os.open(spec.name, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=self._cgroup)
         has_volumes = any(c.mounts for c in (*self.spec.init_containers, *self.spec.containers))
         return Container(spec, policy, group, logs, separate_mounts=has_volumes)
+
+
+def _words(error: Exception) -> str:
+    """What went wrong, for a person; a ValueError here says it in its own words."""
+    return str(error) if isinstance(error, ValueError | GlasshiveError) else f"{type(error).__name__}: {error}"

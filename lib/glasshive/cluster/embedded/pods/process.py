@@ -6,11 +6,13 @@ already, so a container starts in a millisecond or two and shares its pages with
 
 from __future__ import annotations
 
+import fcntl
 import gc
 import importlib
 import os
 import signal
 import sys
+import termios
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NoReturn
@@ -42,13 +44,15 @@ class Start:
     mounts: list[tuple[str, str, bool]] | None = None
     mount_namespace: int = -1
     stdin: bool = False
+    terminal: bool = False
+    """Standard input, output and error are one terminal."""
 
 
 @dataclass(slots=True)
 class Started:
     """A running child, the reading ends of its pipes and, if asked for, the writing end of its input (else -1).
 
-    ``failure`` yields text only if it could not be started.
+    ``failure`` yields text only if it could not be started. A child on a terminal has no ``stderr`` (-1).
     """
 
     pid: int
@@ -60,24 +64,39 @@ class Started:
 
 def start(what: Start) -> Started:
     """Fork and run. Returns at once; a failure to execute arrives through ``failure`` and exit status 126 or 127."""
-    out_read, out_write = os.pipe2(os.O_CLOEXEC)
-    err_read, err_write = os.pipe2(os.O_CLOEXEC)
     fail_read, fail_write = os.pipe2(os.O_CLOEXEC)
-    in_read, in_write = os.pipe2(os.O_CLOEXEC) if what.stdin else (-1, -1)
+    own, childs = _terminal(what) if what.terminal else _pipes(what)
     pid = os.fork()
     if pid == 0:
-        _child(what, in_read, (out_write, err_write), fail_write)
-    for fd in (out_write, err_write, fail_write):
+        _child(what, childs, fail_write)
+    for fd in {fail_write, *childs} - {-1}:
         os.close(fd)
-    if what.stdin:
-        os.close(in_read)
-        os.set_blocking(in_write, False)
-    for fd in (out_read, err_read, fail_read):
+    for fd in {fail_read, *own} - {-1}:
         os.set_blocking(fd, False)
-    return Started(pid, out_read, err_read, fail_read, in_write)
+    source, out, err = own
+    return Started(pid, out, err, fail_read, source)
 
 
-def _child(what: Start, source: int, sinks: tuple[int, int], fail: int) -> NoReturn:
+Streams = tuple[int, int, int]
+"""Descriptors for standard input, output and error; -1 where there is none."""
+
+
+def _pipes(what: Start) -> tuple[Streams, Streams]:
+    """This process's ends and the child's."""
+    out_read, out_write = os.pipe2(os.O_CLOEXEC)
+    err_read, err_write = os.pipe2(os.O_CLOEXEC)
+    in_read, in_write = os.pipe2(os.O_CLOEXEC) if what.stdin else (-1, -1)
+    return (in_write, out_read, err_read), (in_read, out_write, err_write)
+
+
+def _terminal(what: Start) -> tuple[Streams, Streams]:
+    """The same for a new terminal, which the container's user may open again."""
+    master, slave = os.openpty()
+    os.fchown(slave, what.user, -1)
+    return (os.dup(master) if what.stdin else -1, master, -1), (slave, slave, slave)
+
+
+def _child(what: Start, streams: Streams, fail: int) -> NoReturn:
     status = CRASHED
     try:
         signal.set_wakeup_fd(-1)
@@ -85,16 +104,20 @@ def _child(what: Start, source: int, sinks: tuple[int, int], fail: int) -> NoRet
             signal.signal(number, signal.SIG_DFL)
         os.setsid()
         os.write(what.cgroup_procs, b"0")  # before any socket exists: a socket belongs to the cgroup it was made in
-        if source < 0:
+        source, out, err = streams
+        if what.terminal:
+            fcntl.ioctl(source, termios.TIOCSCTTY, 0)
+        elif source < 0:
             source = os.open("/dev/null", os.O_RDONLY | os.O_CLOEXEC)
-        for fd, place in zip((source, *sinks), range(3), strict=True):
+        for fd, place in zip((source, out, err), range(3), strict=True):
             os.dup2(fd, place)
         if what.mount_namespace >= 0:
             libc.setns(what.mount_namespace, libc.CLONE_NEWNS)
         elif what.mounts is not None:
             sandbox.mount_volumes(what.mounts)
         os.environ.clear()
-        os.environ.update({"PATH": PATH, "HOME": "/root" if what.user == 0 else "/", **what.env})
+        os.environ.update({"PATH": PATH, "HOME": "/root" if what.user == 0 else "/"})
+        os.environ.update({"TERM": "xterm", **what.env} if what.terminal else what.env)
         os.chdir(what.cwd)
         _drop_privileges(what)
         status = _run_workload(what, fail) if what.workload else _execute(what, fail)

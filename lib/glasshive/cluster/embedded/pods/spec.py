@@ -45,6 +45,10 @@ class ContainerSpec:
     mounts: list[Mount] = field(default_factory=list)
     restart: str = ""
     """Restart policy of its own: ``Always`` makes an init container a sidecar."""
+    stdin: bool = False
+    """Its standard input stays open for those who attach; ``stdin_once``: until the first of them has gone."""
+    stdin_once: bool = False
+    terminal: bool = False
 
 
 @dataclass(slots=True)

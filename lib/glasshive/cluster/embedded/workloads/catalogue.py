@@ -64,8 +64,13 @@ def find(image: str) -> dict[str, Any]:
     return entry
 
 
-def resolve(image: str, command: Sequence[str], args: Sequence[str], env: Mapping[str, str]) -> Command:
-    """What a container of that image runs, given ``command`` and ``args`` (combined as Kubernetes does)."""
+def resolve(
+    image: str, command: Sequence[str], args: Sequence[str], env: Mapping[str, str], *, stdin: bool = False
+) -> Command:
+    """What a container of that image runs, given ``command`` and ``args`` (combined as Kubernetes does).
+
+    An image that has only a shell waits to have commands run in it, unless it has an input to read (``stdin``).
+    """
     entry = find(image)
     own_env: dict[str, str] = entry.get("env", {})
     if command:
@@ -73,6 +78,10 @@ def resolve(image: str, command: Sequence[str], args: Sequence[str], env: Mappin
         if workload:
             return Command(workload=workload, args=(*command[1:], *args), env=own_env)
         return Command(argv=(*command, *args), env=own_env)
+    if "shell" in entry:
+        if args or stdin:
+            return Command(argv=tuple(args or entry["shell"]), env=own_env)
+        return Command(workload=f"{_PACKAGE}.client:main", env=own_env)
     if "argv" in entry:
         if args or not entry.get("idle"):
             return Command(argv=(*entry["argv"], *args), env=own_env)
