@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from glasshive.kube.objects import Object
-from glasshive.operator import endpoints, hints, load_balancer, slices
+from glasshive.operator import daemon_set, endpoints, hints, load_balancer, slices
 from glasshive.operator.heartbeats import Heartbeats
 from glasshive.operator.node_lifecycle import sign_of_life, unheard
 from glasshive.operator.taints import NOT_READY, UNREACHABLE, seconds_tolerated, with_condition_taint
@@ -186,3 +186,19 @@ def test_pending_load_balancers() -> None:
     assert not load_balancer.is_pending(waiting | {"status": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}})
     assert not load_balancer.is_pending(service(type="ClusterIP"))
     assert "class x" in load_balancer.explain(service(type="LoadBalancer", loadBalancerClass="x"))
+
+
+def test_daemons_stay_on_a_silent_node_but_none_is_added() -> None:
+    template = {"metadata": {"labels": {"app": "d"}}, "spec": {"containers": []}}
+    meta = {"name": "d", "namespace": "default", "uid": "d"}
+    wish = {"metadata": meta, "spec": {"template": template, "selector": {"matchLabels": {"app": "d"}}}}
+    nodes = [{"metadata": {"name": name, "labels": {}}, "spec": {}} for name in ("well", "silent", "barred")]
+    nodes[1]["spec"]["taints"] = with_condition_taint([], UNREACHABLE)
+    nodes[2]["spec"]["taints"] = [{"key": "k", "effect": "NoExecute"}]
+    assert daemon_set.plan(wish, nodes, []).create_on == ["well"]
+    running = [daemon_set.pod_for(wish, n["metadata"]["name"]) for n in nodes]
+    for pod in running:
+        pod["status"] = {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}
+    todo = daemon_set.plan(wish, nodes, running)
+    assert todo.create_on == []
+    assert [p["spec"]["nodeName"] for p in todo.remove] == ["barred"]

@@ -55,10 +55,12 @@ def template_hash(daemon_set: Object) -> str:
     return hash_of(daemon_set["spec"]["template"])
 
 
-def suited(daemon_set: Object, nodes: list[Object]) -> set[str]:
-    """Return the names of the nodes that should run the daemon."""
+def suited(daemon_set: Object, nodes: list[Object], *, running: bool = False) -> set[str]:
+    """Return the names of the nodes that should run the daemon; with ``running`` those that may keep it."""
     probe = pod_for(daemon_set, "")
-    return {n["metadata"]["name"] for n in nodes if not is_terminating(n) and not fit.selection_refusal(probe, n)}
+    effects = ("NoExecute",) if running else ("NoSchedule", "NoExecute")
+    fitting = [n for n in nodes if not is_terminating(n) and not fit.selection_refusal(probe, n, effects)]
+    return {n["metadata"]["name"] for n in fitting}
 
 
 def plan(daemon_set: Object, nodes: list[Object], pods: list[Object]) -> Plan:
@@ -67,7 +69,7 @@ def plan(daemon_set: Object, nodes: list[Object], pods: list[Object]) -> Plan:
     A rolling update removes old pods as far as maxUnavailable allows (unavailable old ones always); the next round puts
     the new ones in their place.
     """
-    wanted = suited(daemon_set, nodes)
+    wanted, staying = suited(daemon_set, nodes), suited(daemon_set, nodes, running=True)
     remove: list[Object] = []
     kept: list[Object] = []
     by_node: dict[str, list[Object]] = {}
@@ -76,7 +78,7 @@ def plan(daemon_set: Object, nodes: list[Object], pods: list[Object]) -> Plan:
     for node, here in by_node.items():
         active = [p for p in here if is_active(p)]
         remove += [p for p in here if is_finished(p) and not is_terminating(p)]
-        if node not in wanted:
+        if node not in staying:
             remove += active
             continue
         active.sort(key=lambda p: (not is_ready(p), p["metadata"].get("creationTimestamp") or ""))

@@ -6,7 +6,7 @@ FailedScheduling event.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from glasshive.kube.objects import Object, is_terminating, labels_of
 from glasshive.operator.placements import Demand, NodeLoad
@@ -23,8 +23,11 @@ def refusal(pod: Object, demand: Demand, node: Object, load: NodeLoad) -> str:
     return selection_refusal(pod, node) or readiness_refusal(pod, node) or room_refusal(demand, node, load)
 
 
-def selection_refusal(pod: Object, node: Object) -> str:
-    """Return what in the pod's own choice (name, selector, affinity) or the node's taints stands against it."""
+def selection_refusal(pod: Object, node: Object, effects: Collection[str] = ("NoSchedule", "NoExecute")) -> str:
+    """Return what in the pod's own choice (name, selector, affinity) or the node's taints stands against it.
+
+    ``effects`` are those of taints that count; a pod that runs already minds only NoExecute.
+    """
     spec, labels = pod["spec"], labels_of(node)
     if spec.get("nodeName") and spec["nodeName"] != node["metadata"]["name"]:
         return "not the node that spec.nodeName names"
@@ -33,7 +36,7 @@ def selection_refusal(pod: Object, node: Object) -> str:
             return f"node selector {key}={value} does not match"
     if not affinity_matches(pod, node):
         return "required node affinity does not match"
-    taint = untolerated(pod, node, {"NoSchedule", "NoExecute"})
+    taint = untolerated(pod, node, effects)
     if taint is not None:
         return f"untolerated taint {taint_text(taint)}"
     return ""
@@ -118,7 +121,7 @@ def _nodes(names: Sequence[str]) -> str:
 # -- taints and tolerations
 
 
-def untolerated(pod: Object, node: Object, effects: set[str]) -> Object | None:
+def untolerated(pod: Object, node: Object, effects: Collection[str]) -> Object | None:
     """Return the first taint with one of ``effects`` that the pod does not tolerate."""
     for taint in (node.get("spec") or {}).get("taints") or ():
         if taint.get("effect") in effects and not tolerates(pod, taint):
