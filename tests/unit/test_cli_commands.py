@@ -9,7 +9,7 @@ import pytest
 from glasshive import cli
 from glasshive.cluster import session
 from glasshive.cluster.embedded import paths
-from glasshive.errors import NotFoundError
+from glasshive.errors import DeadlineError, NotFoundError
 from glasshive.model.cluster import ClusterStatus, Completed, NodeStatus, PodStatus, ProcessStatus, Topology
 
 STATUS = ClusterStatus(
@@ -51,6 +51,12 @@ class FakeCluster:
     def logs(self, pod, namespace, **_):
         return "one\ntwo\n"
 
+    def stop(self, component, *, kill):
+        self.switched = [*getattr(self, "switched", []), ("kill" if kill else "stop", component)]
+
+    def start(self, component):
+        raise DeadlineError(f"{component} is not ready after 30 s")
+
 
 @pytest.fixture
 def demo(monkeypatch):
@@ -84,6 +90,12 @@ def test_cluster_may_be_named_before_or_after_the_command(demo, capsys):
 def test_exec_passes_output_and_status_on(demo, capsys):
     assert run(capsys, "exec", "-n", "ns1", "web", "--", "ls", "-l") == (3, "web ns1 ls -l\n", "oh\n")
     assert json.loads(run(capsys, "exec", "-o", "json", "web", "true")[1])["returncode"] == 3
+
+
+def test_components_are_stopped_and_started(demo, capsys):
+    assert run(capsys, "stop", "node1", "node1-dns") == (0, "node1 is stopped\nnode1-dns is stopped\n", "")
+    assert json.loads(run(capsys, "stop", "--kill", "-o", "json", "node1")[1]) == {"node1": "stopped"}
+    assert run(capsys, "start", "node1") == (1, "", "glasshive: error: node1 is not ready after 30 s\n")
 
 
 def test_tables_of_nodes(demo, capsys):

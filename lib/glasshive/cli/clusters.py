@@ -214,7 +214,7 @@ def _print_status(found: ClusterStatus) -> None:
             p.name,
             p.role,
             p.pid or "-",
-            "ready" if p.ready else "starting" if p.alive else "dead",
+            p.condition,
             size(p.rss_bytes),
             f"restarted {p.restarts}x, last exit {p.last_exit} at {p.last_exit_at}" if p.last_exit else "",
         ]

@@ -65,7 +65,7 @@ def logs(cluster: str | None, name: str, output: str, *, process: bool, **where:
     found = find_cluster(cluster)
     tail = int(where["tail"])
     if process:
-        lines = Path(found.backend.process_log(name)).read_text(errors="replace").splitlines(keepends=True)
+        lines = Path(found.backend.process(name).log).read_text(errors="replace").splitlines(keepends=True)
         text = "".join(lines[-tail:] if tail else lines)
     else:
         text = found.logs(name, str(where["namespace"]), container=str(where["container"]), tail=tail)

@@ -14,6 +14,20 @@ from glasshive.kube.endpoint import ApiEndpoint
 from glasshive.model.cluster import ClusterStatus, Completed
 
 
+class Process(Protocol):
+    """A process that makes the cluster work: its log, and its switch, for labs and demonstrations."""
+
+    @property
+    def log(self) -> str:
+        """Path of its log file."""
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Have it end, at once with ``kill``, and stay ended; returns when it has. Raises ClusterError."""
+
+    def start(self) -> None:
+        """Start it again if it was stopped; returns when it is ready. Raises ClusterError, DeadlineError."""
+
+
 class Backend(Protocol):
     """One cluster of one kind, bound to its name."""
 
@@ -44,5 +58,5 @@ class Backend(Protocol):
     def node_command(self, node: str, argv: Sequence[str]) -> None:
         """Replace this process by a command in the node's network namespace, for terminals."""
 
-    def process_log(self, process: str) -> str:
-        """Return the path of a process's log file."""
+    def process(self, name: str) -> Process:
+        """Return one of the cluster's own processes, by its name in ``status``. Raises NotFoundError."""

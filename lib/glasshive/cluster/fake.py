@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,23 @@ from glasshive.kube.endpoint import ApiEndpoint, from_socket
 from glasshive.model.cluster import ClusterStatus, Completed
 
 _START_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class FakeProcess:
+    """A process that is not there; ``log`` is a path without a file."""
+
+    name: str
+    log: str
+    switched: list[tuple[str, str]]
+
+    def stop(self, *, kill: bool = False) -> None:
+        """Note it."""
+        self.switched.append(("kill" if kill else "stop", self.name))
+
+    def start(self) -> None:
+        """Note it."""
+        self.switched.append(("start", self.name))
 
 
 class FakeBackend:
@@ -34,6 +52,7 @@ class FakeBackend:
     ) -> None:
         self.name = name
         self.asked: list[tuple[str, str, str, Any]] = []  # (node, method, path, body) of each node_request
+        self.switched: list[tuple[str, str]] = []  # ("stop", "kill" or "start", process)
         self._directory = directory
         self._answers = dict(answers or {})
         self._commands = dict(commands or {})
@@ -93,9 +112,9 @@ class FakeBackend:
     def node_command(self, node: str, argv: Sequence[str]) -> None:
         """Do nothing: there is nowhere to go."""
 
-    def process_log(self, process: str) -> str:
-        """Return a path; no file is written."""
-        return str(self._directory / f"{process}.log")
+    def process(self, name: str) -> FakeProcess:
+        """Return a process whose switch is only noted, in ``switched``."""
+        return FakeProcess(name, str(self._directory / f"{name}.log"), self.switched)
 
     def _serve(self) -> None:
         try:

@@ -92,6 +92,17 @@ class Cluster:
         return replace(status, nodes=topology.nodes, pods=topology.pods)
 
     def topology(self) -> Topology:
+    def stop(self, component: str, *, kill: bool = False) -> None:
+        """Stop a component, such as ``control-plane``, ``node1`` (its agent) or ``node1-dns``, and keep it stopped.
+
+        With ``kill`` it gets no chance to say goodbye. Raises NotFoundError if there is none of that name.
+        """
+        self.backend.process(component).stop(kill=kill)
+
+    def start(self, component: str) -> None:
+        """Start a component that was stopped; returns when it is ready. One that runs stays as it is."""
+        self.backend.process(component).start()
+
         """Nodes, pods and the world, for tables and pictures."""
         from glasshive.cluster.embedded.addresses import WORLD_OUTSIDE
 

@@ -19,7 +19,10 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class ProcessStatus:
-    """One supervised process. ``rss_bytes`` is 0 when it does not live; times are ISO 8601."""
+    """One supervised process. ``rss_bytes`` is 0 when it does not live; times are ISO 8601.
+
+    ``stopped``: on purpose, and so not restarted.
+    """
 
     name: str
     role: str
@@ -31,6 +34,14 @@ class ProcessStatus:
     restarts: int = 0
     last_exit: str = ""
     last_exit_at: str = ""
+    stopped: bool = False
+
+    @property
+    def condition(self) -> str:
+        """One word for it: ready, starting, stopping, stopped or dead."""
+        if self.stopped:
+            return "stopping" if self.alive else "stopped"
+        return "ready" if self.ready else "starting" if self.alive else "dead"
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from glasshive.cluster.embedded import control_socket, launch, state, teardown
 from glasshive.cluster.embedded.config import ClusterConfig, check_name
 from glasshive.cluster.embedded.paths import ClusterPaths
 from glasshive.cluster.embedded.state import ProcessState, State
+from glasshive.cluster.embedded.switch import SupervisedProcess
 from glasshive.cluster.progress import Progress
 from glasshive.errors import ApiError, ClusterError, NotFoundError, UsageError
 from glasshive.inventory import process_alive
@@ -136,14 +137,13 @@ class EmbeddedBackend:
         except FileNotFoundError:
             raise NotFoundError(f"{node}: there is no command {argv[0]}") from None
 
-    def process_log(self, process: str) -> str:
-        """Return the path of a process's log; names as in ``status``, and ``supervisor``."""
+    def process(self, name: str) -> SupervisedProcess:
+        """Return a process; names as in ``status``, and ``supervisor``, which has a log but no switch."""
         self._stored()
-        log = self.paths.log(process)
-        if not log.exists():
+        if not self.paths.log(name).exists():
             known = ", ".join(sorted(path.stem for path in self.paths.logs.glob("*.log")))
-            raise NotFoundError(f"cluster {self.name} has no process {process}", hint=f"there are: {known}")
-        return str(log)
+            raise NotFoundError(f"cluster {self.name} has no process {name}", hint=f"there are: {known}")
+        return SupervisedProcess(self.paths, name)
 
     def _stored(self) -> dict[str, Any]:
         try:
@@ -188,6 +188,7 @@ def _process_status(process: ProcessState) -> ProcessStatus:
         restarts=process.restarts,
         last_exit=process.last_exit,
         last_exit_at=process.last_exit_at,
+        stopped=process.stopped,
     )
 
 

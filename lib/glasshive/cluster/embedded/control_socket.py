@@ -1,7 +1,9 @@
 """Talking to a supervisor: one JSON line to ``supervisor.sock``, one JSON line back.
 
-Commands: ``{"command": "status"}`` returns the state; ``{"command": "stop"}`` is confirmed, then the supervisor ends
-its children and itself.
+Commands: ``{"command": "status"}`` returns the state. ``{"command": "stop"}`` is confirmed, then the supervisor ends
+its children and itself. ``{"command": "stop-process", "process": NAME, "kill": true}`` has one child end and stay
+ended, at once with ``kill``, else asked with SIGTERM first; ``{"command": "start-process", "process": NAME}`` starts it
+again. Refusals are ``{"ok": false, "error": text}``.
 """
 
 from __future__ import annotations
@@ -44,13 +46,13 @@ def serve_one(server: socket.socket, answer: Callable[[dict[str, Any]], dict[str
         client.sendall(json.dumps(answer(request)).encode() + b"\n")
 
 
-def ask(path: Path, command: str) -> dict[str, Any] | None:
-    """Send a command; the answer, or None if no supervisor listens there."""
+def ask(path: Path, command: str, **more: Any) -> dict[str, Any] | None:
+    """Send a command with its arguments; the answer, or None if no supervisor listens there."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as client:
         client.settimeout(_ANSWER_SECONDS)
         try:
             client.connect(os.fspath(path))
-            client.sendall(json.dumps({"command": command}).encode() + b"\n")
+            client.sendall(json.dumps({"command": command, **more}).encode() + b"\n")
             answer: dict[str, Any] = json.loads(_read_line(client))
         except (OSError, ValueError):
             return None

@@ -30,6 +30,7 @@ class ProcessState:
     restarts: int = 0
     last_exit: str = ""
     last_exit_at: str = ""
+    stopped: bool = False  # on purpose: it is not restarted until somebody starts it
 
     @property
     def pid(self) -> int:

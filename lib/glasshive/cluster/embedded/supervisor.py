@@ -2,8 +2,9 @@
 
 ``python -m glasshive.cluster.embedded.supervisor CLUSTER PROGRESS_FD`` is started by ``launch``, already in its cgroup.
 It makes the fabric, imports everything once, forks the control plane and the nodes (``processes`` says what they are),
-and then waits: for children that end (restarted with back-off, counted and logged), for commands on its socket, for
-SIGTERM. A child takes milliseconds to fork because nothing is left to import.
+and then waits: for children that end, for commands on its socket, for SIGTERM. What ended is restarted with back-off,
+counted and logged; what was stopped on purpose stays stopped until it is started again. A child takes milliseconds to
+fork because nothing is left to import.
 
 Progress goes to PROGRESS_FD as JSON lines (``launch`` shows them): ``{"step": ...}``, at last ``{"ready": true}`` or
 ``{"failed": text}``. If a cluster's supervisor was killed, a new one takes over: fabric, pods and pins stay, the agents
@@ -52,6 +53,7 @@ class Child:
     error: str = ""  # why it ended, in its own words
     started: float = 0.0  # monotonic seconds
     failures: int = 0  # in a row
+    kill_at: float | None = None  # monotonic seconds; it was asked to end
     restart_at: float | None = None  # monotonic seconds
 
 
@@ -129,16 +131,17 @@ class Supervisor:
         self.state.facts = previous.facts
         self.state.events = previous.events
         for name, process in previous.processes.items():
-            pid = process_alive(process.ident)
+            pid = process_alive(process.ident) if process.ident else None
             if pid is not None:
                 os.kill(pid, signal.SIGKILL)
             self._inventory.forget(Kind.PROCESS, process.ident)
-            self.state.processes[name] = ProcessState(name, process.role, restarts=process.restarts + 1)
+            restarts = process.restarts if process.stopped else process.restarts + 1
+            self.state.processes[name] = ProcessState(name, process.role, restarts=restarts)
         self._event(f"supervisor {previous.supervisor.partition(':')[0]} had died; {os.getpid()} took over")
         self.progress("fabric of the cluster whose supervisor had died")
 
     def _fork(self, child: Child) -> None:
-        child.restart_at = None
+        child.restart_at = child.kill_at = None
         pid, child.reader = children.fork(child.program)
         child.started = time.monotonic()
         child.buffer, child.error = b"", ""
@@ -169,11 +172,15 @@ class Supervisor:
         self._selector.register(self._wake_reader, selectors.EVENT_READ, self._on_signal)
 
     def _wait(self) -> None:
-        due = [c.restart_at for c in self._children.values() if c.restart_at is not None]
+        due = [at for c in self._children.values() for at in (c.restart_at, c.kill_at) if at is not None]
         timeout = max(0.0, min(due) - time.monotonic()) if due else None
         self.poll(timeout)
         for child in self._children.values():
             if child.restart_at is not None and child.restart_at <= time.monotonic() and not self._stopping:
+            if child.kill_at is not None and child.kill_at <= time.monotonic():
+                child.kill_at = None
+                LOG.warning("%s did not end within %s s of SIGTERM: killed", child.program.name, STOP_SECONDS)
+                os.kill(child.state.pid, signal.SIGKILL)
                 self._restart(child)
 
     def _on_signal(self) -> None:
@@ -203,8 +210,13 @@ class Supervisor:
         child.state.last_exit = f"signal {-code}" if code < 0 else f"status {code}"
         child.state.last_exit_at = state.now()
         child.state.ready = False
+        child.kill_at = None
         child.state.ident = ""
         if self._stopping:
+        if child.state.stopped:
+            self._event(f"{child.program.title} was stopped: it ended with {child.state.last_exit}")
+            self._save()
+            return
             return
         if self.state.phase == state.STARTING and not was_ready:
             raise ProcessError(
@@ -261,8 +273,44 @@ class Supervisor:
             return {"ok": True, "state": self.state.to_dict()}
         if command == "stop":
             self._stopping = True
+        if command in {"stop-process", "start-process"}:
+            refused = self._switch(request)
+            return {"ok": not refused, "error": refused}
             return {"ok": True}
         return {"ok": False, "error": f"unknown command {command!r}"}
+    def _switch(self, request: dict[str, Any]) -> str:
+        """Stop or start a child on purpose. Returns "", or why not."""
+        child = self._children.get(str(request.get("process")))
+        if child is None:
+            return f"no process is called {request.get('process')}"
+        if self.state.phase != state.READY:
+            return f"it is {self.state.phase}"
+        if request["command"] == "start-process":
+            return self._release(child)
+        self._hold(child, signal.SIGKILL if request.get("kill") else signal.SIGTERM)
+        return ""
+
+    def _hold(self, child: Child, number: signal.Signals) -> None:
+        """Have a child end and stay ended."""
+        child.state.stopped = True
+        child.restart_at = None
+        if child.state.ident:
+            os.kill(child.state.pid, number)
+            child.kill_at = None if number == signal.SIGKILL else time.monotonic() + STOP_SECONDS
+        self._save()
+
+    def _release(self, child: Child) -> str:
+        """Start a child that was stopped; one that runs stays as it is. Returns "", or why not."""
+        if not child.state.stopped:
+            return ""
+        if child.state.ident:
+            return f"{child.program.title} is still ending"
+        child.state.stopped = False
+        child.failures = 0
+        self._event(f"{child.program.title} was started again")
+        self._restart(child)
+        return ""
+
 
     # --- end ---
 
