@@ -80,6 +80,7 @@ def test_custom_resources_are_found(cluster):
 
 
 def test_exec_goes_to_the_pods_node(cluster):
+    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}})  # pods of no node are collected
     cluster.apply(POD)
     done = cluster.exec("lonely", "echo $HOME", stdin="in", timeout=5)
     assert (done.returncode, str(done), done.stderr) == (3, "out", "err")

@@ -73,6 +73,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, such as head, has had enough
         sys.stderr.close()
         return 1
+    except OSError as error:  # not foreseen where it happened: still one line
+        if root.verbose:
+            raise
+        return _say(f"{error} (glasshive --verbose shows where)", 1)
     return result if isinstance(result, int) else 0
 
 

@@ -13,6 +13,7 @@ from glasshive.cli.options import chosen, cluster_option, find_cluster, output_o
 
 if TYPE_CHECKING:
     from glasshive.cluster.embedded.config import ClusterConfig
+    from glasshive.cluster.embedded.paths import ClusterPaths
     from glasshive.cluster.progress import Progress
     from glasshive.cluster.session import Cluster
     from glasshive.model.cluster import ClusterStatus
@@ -28,7 +29,9 @@ CHATTY_NODES = 5  # up to so many, each process is announced when it is ready
 @click.option("--ip-families", metavar="LIST", help="ipv4, ipv6 or both, with a comma.  [default: ipv4,ipv6]")
 @click.option("--config", "file", type=click.Path(), help="YAML file with these and more; options win over it.")
 @click.option("--apply", "manifests", type=click.Path(), multiple=True, help="Apply manifests and wait for their pods.")
-@click.option("--timeout", type=float, default=120.0, show_default=True, help="Seconds to wait.")
+@click.option(
+    "--timeout", type=click.FloatRange(min=0, min_open=True), default=120.0, show_default=True, help="Seconds to wait."
+)
 @output_option
 def up(
     name: str | None, cluster: str | None, manifests: tuple[str, ...], timeout: float, output: str, **given: Any
@@ -37,7 +40,7 @@ def up(
 
     If anything fails, or you press Ctrl-C, nothing is left behind.
     """
-    config = _config(name or chosen(cluster), **given)
+    config = _config(chosen(cluster) if name is None else name, **given)
     objects = _load(manifests)
     from glasshive.cluster.embedded import launch
 
@@ -49,14 +52,16 @@ def up(
         from glasshive.cluster import session  # noqa: F401 - while the supervisor works: its start needs no more
 
     launch.up(config, follow, timeout)
-    from glasshive.cluster.session import Cluster
-
-    one = Cluster(config=config)
     try:
+        from glasshive.cluster.session import Cluster
+
+        one = Cluster(config=config)
         one.apply(objects)  # not earlier: all pods would go to the node that is ready first
         one.wait_applied(objects, timeout=timeout)
     except BaseException:
-        one.down()
+        from glasshive.cluster.embedded.backend import EmbeddedBackend
+
+        EmbeddedBackend(config.name).down()
         raise
     _report_up(one, output, show)
 
@@ -124,7 +129,8 @@ def down(names: tuple[str, ...], cluster: str | None, output: str, *, everything
 
     require_root()
     there = cluster_names()
-    wanted = list(names) or ([cluster] if (cluster := chosen(cluster)) else [])
+    given = chosen(cluster)
+    wanted = list(names) or ([] if given is None else [given])
     if everything:
         wanted = there
     elif not wanted:
@@ -148,28 +154,12 @@ def down(names: tuple[str, ...], cluster: str | None, output: str, *, everything
 @output_option
 def ls(output: str) -> None:
     """List clusters."""
-    import json
-
     from glasshive.cli.output import print_json, print_table
-    from glasshive.cluster.embedded.backend import phase_of
     from glasshive.cluster.embedded.launch import require_root
     from glasshive.cluster.embedded.paths import ClusterPaths, cluster_names
 
-    rows = []
     try:
-        for name in cluster_names():
-            paths = ClusterPaths(name)
-            config = json.loads(paths.cluster_file.read_text())["config"] if paths.cluster_file.exists() else {}
-            rows.append(
-                {
-                    "name": name,
-                    "phase": phase_of(paths),
-                    "nodes": config.get("nodes", 0),
-                    "routing": config.get("routing", ""),
-                    "ip_families": config.get("ip_families", []),
-                    "kubeconfig": str(paths.kubeconfig),
-                }
-            )
+        rows = [_listed(ClusterPaths(name)) for name in cluster_names()]
     except PermissionError:
         require_root()
         raise
@@ -182,13 +172,33 @@ def ls(output: str) -> None:
         click.echo("no cluster is up")
 
 
+def _listed(paths: ClusterPaths) -> dict[str, Any]:
+    """One cluster's row; of one whose file is gone or damaged, the name and that it is broken."""
+    from glasshive.cluster.embedded import record
+    from glasshive.cluster.embedded.backend import phase_of
+    from glasshive.errors import ClusterError, NotFoundError
+
+    try:
+        config = record.read(paths).config
+    except (ClusterError, NotFoundError):
+        config = None
+    return {
+        "name": paths.cluster,
+        "phase": phase_of(paths) if config else "broken",
+        "nodes": config.nodes if config else 0,
+        "routing": config.routing if config else "",
+        "ip_families": config.ip_families if config else (),
+        "kubeconfig": str(paths.kubeconfig),
+    }
+
+
 @click.command()
 @click.argument("name", required=False)
 @cluster_option
 @output_option
 def status(name: str | None, cluster: str | None, output: str) -> None:
     """Show a cluster's processes, nodes and pods, what was restarted and why."""
-    found = find_cluster(name or cluster).status()
+    found = find_cluster(cluster if name is None else name).status()
     if output == "json":
         from glasshive.cli.output import print_json
 

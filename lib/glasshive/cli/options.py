@@ -30,7 +30,7 @@ def output_option(function: F) -> F:
 def chosen(cluster: str | None) -> str | None:
     """Return the name given with the command, or before it."""
     given = click.get_current_context().find_root().obj
-    return cluster or (given if isinstance(given, str) else None)
+    return cluster if cluster is not None else given if isinstance(given, str) else None
 
 
 def find_cluster(cluster: str | None) -> Cluster:

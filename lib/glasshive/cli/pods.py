@@ -27,7 +27,13 @@ def kubectl(cluster: str | None, argv: tuple[str, ...]) -> None:
 @cluster_option
 @click.option("-n", "--namespace", default="default", show_default=True)
 @click.option("-c", "--container", default="", help="Container (default: the first).")
-@click.option("--timeout", type=float, default=60.0, show_default=True, help="Seconds the command may take.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=60.0,
+    show_default=True,
+    help="Seconds the command may take.",
+)
 @output_option
 @click.argument("pod")
 @click.argument("argv", nargs=-1, required=True, type=click.UNPROCESSED)
@@ -56,7 +62,7 @@ def exec_(cluster: str | None, pod: str, argv: tuple[str, ...], output: str, **w
 @cluster_option
 @click.option("-n", "--namespace", default="default", show_default=True)
 @click.option("-c", "--container", default="")
-@click.option("--tail", type=int, default=0, help="Last lines only.")
+@click.option("--tail", type=click.IntRange(min=0), default=0, help="Last lines only.")
 @click.option("--process", is_flag=True, help="NAME is a process: a node, control-plane or supervisor.")
 @output_option
 @click.argument("name")

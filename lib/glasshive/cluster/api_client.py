@@ -87,12 +87,15 @@ class ApiClient:
         return items, str((answer.get("metadata") or {}).get("resourceVersion", ""))
 
     def apply(self, resource: Resource, obj: Object, namespace: str | None = None) -> Object:
-        """Server-side apply; conflicts with other managers are won, as the caller said what they want."""
+        """Server-side apply; conflicts with other managers are won, as the caller said what they want.
+
+        A field that the kind does not have is refused, as kubectl refuses it: it is a typing mistake.
+        """
         name = str(obj["metadata"]["name"])
         applied: Object = self.request(
             "PATCH",
             resource.path(namespace, name),
-            query={"fieldManager": FIELD_MANAGER, "force": "true"},
+            query={"fieldManager": FIELD_MANAGER, "force": "true", "fieldValidation": "Strict"},
             body=obj,
             content_type="application/apply-patch+yaml",
         )

@@ -25,7 +25,9 @@ def load(source: Source) -> list[Object]:
         if "\n" not in source and ":" not in source:
             return _load_path(Path(source))
         return _parse(source, "manifest")
-    return [obj for one in source for obj in _flatten(dict(one), "manifest")]
+    if not isinstance(source, Iterable):
+        raise ManifestError(f"manifest: is {type(source).__name__}, not a path, YAML text, an object or several")
+    return [obj for one in source for obj in _flatten(one, "manifest")]
 
 
 def _load_path(path: Path) -> list[Object]:
@@ -60,7 +62,9 @@ def _parse(text: str, where: str) -> list[Object]:
 
 def _flatten(document: Any, where: str) -> list[Object]:
     """Check what every object must have, and take ``List`` objects apart."""
-    if not isinstance(document, dict):
+    if isinstance(document, Mapping):
+        document = dict(document)
+    else:
         raise ManifestError(f"{where}: is {type(document).__name__}, not an object with apiVersion, kind and metadata")
     for field in ("apiVersion", "kind"):
         if not isinstance(document.get(field), str):

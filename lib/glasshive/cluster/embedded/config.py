@@ -134,6 +134,17 @@ class ClusterConfig:
         return cls(**values)
 
     @classmethod
+    def from_mapping(cls, values: Mapping[str, Any], *, name: str = DEFAULT_NAME) -> Self:
+        """Take a caller's mapping of field names. ``name`` is used if it has none. Raises UsageError."""
+        if not isinstance(values, Mapping):
+            raise UsageError(f"config: {values!r} is not allowed; allowed: a ClusterConfig, a mapping or a path")
+        known = [f.name for f in fields(cls)]
+        for key in values:
+            if key not in known:
+                raise UsageError(f"config: {key}: no such field; allowed: {', '.join(known)}")
+        return cls.from_dict({"name": name, **values})
+
+    @classmethod
     def from_file(cls, path: str | Path, **overrides: Any) -> Self:
         """Read a YAML file; ``overrides`` (None = not given) win over it. Raises ManifestError."""
         document = _load_yaml(Path(path))

@@ -17,13 +17,14 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
-from glasshive.cluster.embedded import addresses, fabric, teardown
+from glasshive.cluster.embedded import addresses, fabric, record, teardown
 from glasshive.cluster.embedded.config import ClusterConfig
-from glasshive.cluster.embedded.paths import ClusterPaths
+from glasshive.cluster.embedded.paths import ClusterPaths, cgroup_is_mounted
+from glasshive.cluster.embedded.state import State
 from glasshive.cluster.progress import Progress
 from glasshive.errors import (
+    CapabilityError,
     ClusterError,
     DeadlineError,
     GlasshiveError,
@@ -33,8 +34,9 @@ from glasshive.errors import (
 )
 from glasshive.inventory import Inventory, Kind
 
-# Joins its cgroup before it becomes Python, and is nobody's child, so that it outlives notebooks and shells.
-_DETACH = '(echo 0 > "$1/cgroup.procs" && shift && log="$1" && shift && exec "$@" >> "$log" 2>&1 < /dev/null) &'
+# The shell joins the cgroup itself and forks there: when it has ended, what it started is where "down" looks for it.
+# Python is nobody's child then, so that it outlives notebooks and shells.
+_DETACH = 'echo 0 > "$1/cgroup.procs" || exit; shift; log="$1"; shift; exec "$@" >> "$log" 2>&1 < /dev/null &'
 
 
 def up(config: ClusterConfig, follow: Callable[[Progress], None], timeout: float) -> None:
@@ -44,6 +46,13 @@ def up(config: ClusterConfig, follow: Callable[[Progress], None], timeout: float
     PermissionNeededError, ClusterError, DeadlineError; nothing is left behind then.
     """
     require_root()
+    if not timeout > 0:
+        raise UsageError(f"timeout: {timeout:g} is not allowed; allowed: more than 0 seconds")
+    if not cgroup_is_mounted():
+        raise CapabilityError(
+            "a cluster needs cgroup v2, which is not mounted",
+            hint="mkdir -p /sys/fs/cgroup/unified && mount -t cgroup2 none /sys/fs/cgroup/unified",
+        )
     started = time.monotonic()
     paths = ClusterPaths(config.name)
     lock = claim(paths)
@@ -116,36 +125,16 @@ def _prepare(config: ClusterConfig, paths: ClusterPaths) -> None:
     for node in nodes:
         paths.node(node).mkdir(mode=0o700, parents=True, exist_ok=True)
     _make_cgroup(paths.control_cgroup)
-    fresh = paths.cluster_file.with_suffix(".new")
-    fresh.write_text(json.dumps(describe(config, paths), indent=2))
-    fresh.replace(paths.cluster_file)
-
-
-def describe(config: ClusterConfig, paths: ClusterPaths) -> dict[str, Any]:
-    """Return what ``cluster.json`` holds: the configuration and what was chosen for it."""
-    return {
-        "backend": "embedded",
-        "config": config.to_dict(),
-        "kubeconfig": str(paths.kubeconfig),
-        "context": f"glasshive-{config.name}",
-        "nodes": {
-            addresses.node_name(number): {
-                "addresses": [addresses.node_address(number, family) for family in config.ip_families],
-                "netns": paths.node_netns(addresses.node_name(number)),
-            }
-            for number in range(1, config.nodes + 1)
-        },
-    }
+    record.write(config, paths)
 
 
 def _can_take_over(config: ClusterConfig, paths: ClusterPaths) -> bool:
     """Whether a cluster with this very configuration stands there without a supervisor."""
     try:
-        old = json.loads(paths.cluster_file.read_text())
-        same = ClusterConfig.from_dict(old["config"]) == config and paths.state_file.exists()
-        return same and paths.control_cgroup.exists() and fabric.standing(config, paths)
-    except (ValueError, KeyError, GlasshiveError):
+        same = record.read(paths).config == config and State.read(paths.state_file) is not None
+    except GlasshiveError:
         return False
+    return same and paths.control_cgroup.exists() and fabric.standing(config, paths)
 
 
 def _make_cgroup(directory: Path) -> None:

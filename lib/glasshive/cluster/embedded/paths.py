@@ -14,10 +14,17 @@ _CLUSTER_FILE = "cluster.json"
 
 def cgroup_mount() -> Path:
     """Mount point of cgroup v2: /sys/fs/cgroup, or /sys/fs/cgroup/unified on hybrid hosts."""
-    for line in Path("/proc/self/mountinfo").read_text().splitlines():
-        if " - cgroup2 " in line:
-            return Path(line.split()[4])
-    return Path("/sys/fs/cgroup")
+    return _cgroup_mounts()[0] if cgroup_is_mounted() else Path("/sys/fs/cgroup")
+
+
+def cgroup_is_mounted() -> bool:
+    """Whether there is a cgroup v2 anywhere: without, its place is an ordinary folder that would take any file."""
+    return bool(_cgroup_mounts())
+
+
+def _cgroup_mounts() -> list[Path]:
+    lines = Path("/proc/self/mountinfo").read_text().splitlines()
+    return [Path(line.split()[4]) for line in lines if " - cgroup2 " in line]
 
 
 def cluster_names() -> list[str]:

@@ -73,10 +73,10 @@ class State:
 
     @classmethod
     def read(cls, path: Path) -> Self | None:
-        """Read the state file; None if there is none yet."""
+        """Read the state file; None if there is none yet, or if it is damaged: nothing depends on it but comfort."""
         try:
             return cls.from_dict(json.loads(path.read_text()))
-        except FileNotFoundError:
+        except (FileNotFoundError, ValueError, TypeError, AttributeError):
             return None
 
 

@@ -26,8 +26,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from glasshive.cluster.embedded import children, control_socket, fabric, state
-from glasshive.cluster.embedded.config import ClusterConfig
+from glasshive.cluster.embedded import children, control_socket, fabric, record, state
 from glasshive.cluster.embedded.paths import ClusterPaths
 from glasshive.cluster.embedded.state import ProcessState, State
 from glasshive.errors import ProcessError
@@ -53,8 +52,8 @@ class Child:
     error: str = ""  # why it ended, in its own words
     started: float = 0.0  # monotonic seconds
     failures: int = 0  # in a row
-    kill_at: float | None = None  # monotonic seconds; it was asked to end
     restart_at: float | None = None  # monotonic seconds
+    kill_at: float | None = None  # monotonic seconds; it was asked to end
 
 
 class Supervisor:
@@ -62,7 +61,7 @@ class Supervisor:
 
     def __init__(self, paths: ClusterPaths, progress_fd: int) -> None:
         self.paths = paths
-        self.config = ClusterConfig.from_dict(json.loads(paths.cluster_file.read_text())["config"])
+        self.config = record.read(paths).config
         self.state = State(supervisor=process_ident(os.getpid()) or "")
         self._progress_fd = progress_fd
         self._inventory = Inventory(paths.inventory_file)
@@ -177,11 +176,11 @@ class Supervisor:
         self.poll(timeout)
         for child in self._children.values():
             if child.restart_at is not None and child.restart_at <= time.monotonic() and not self._stopping:
+                self._restart(child)
             if child.kill_at is not None and child.kill_at <= time.monotonic():
                 child.kill_at = None
                 LOG.warning("%s did not end within %s s of SIGTERM: killed", child.program.name, STOP_SECONDS)
                 os.kill(child.state.pid, signal.SIGKILL)
-                self._restart(child)
 
     def _on_signal(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -210,13 +209,13 @@ class Supervisor:
         child.state.last_exit = f"signal {-code}" if code < 0 else f"status {code}"
         child.state.last_exit_at = state.now()
         child.state.ready = False
-        child.kill_at = None
         child.state.ident = ""
+        child.kill_at = None
         if self._stopping:
+            return
         if child.state.stopped:
             self._event(f"{child.program.title} was stopped: it ended with {child.state.last_exit}")
             self._save()
-            return
             return
         if self.state.phase == state.STARTING and not was_ready:
             raise ProcessError(
@@ -273,11 +272,12 @@ class Supervisor:
             return {"ok": True, "state": self.state.to_dict()}
         if command == "stop":
             self._stopping = True
+            return {"ok": True}
         if command in {"stop-process", "start-process"}:
             refused = self._switch(request)
             return {"ok": not refused, "error": refused}
-            return {"ok": True}
         return {"ok": False, "error": f"unknown command {command!r}"}
+
     def _switch(self, request: dict[str, Any]) -> str:
         """Stop or start a child on purpose. Returns "", or why not."""
         child = self._children.get(str(request.get("process")))
@@ -310,7 +310,6 @@ class Supervisor:
         self._event(f"{child.program.title} was started again")
         self._restart(child)
         return ""
-
 
     # --- end ---
 
