@@ -10,11 +10,27 @@ from typing import Any
 
 import pytest
 
-from control_plane import ENDS, Cluster, a_pod, count, eventually, get, is_gone, play, pods, reported, template
+from control_plane import (
+    ENDS,
+    HOLD,
+    Cluster,
+    a_pod,
+    count,
+    deployment,
+    eventually,
+    get,
+    is_gone,
+    play,
+    pods,
+    reported,
+    rolled_out,
+    template,
+)
 from glasshive.api.resources import (
     CONTROLLER_REVISION,
     CRON_JOB,
     DAEMON_SET,
+    DEPLOYMENT,
     ENDPOINT_SLICE,
     ENDPOINTS,
     EVENT,
@@ -24,6 +40,7 @@ from glasshive.api.resources import (
     NODE,
     PERSISTENT_VOLUME_CLAIM,
     POD,
+    REPLICA_SET,
     SERVICE,
     STATEFUL_SET,
 )
@@ -305,5 +322,30 @@ def test_wrong_schedules_are_refused_before_they_are_stored(tmp_path: Path) -> N
             with pytest.raises(ApiError, match=part) as caught:
                 await c.client.create(CRON_JOB, wrong)
             assert caught.value.code == 422
+
+    play(tmp_path, body)
+
+
+def test_scaling_a_stuck_rollout_favours_what_works(tmp_path: Path) -> None:
+    async def body(c: Cluster) -> None:
+        await c.client.create(DEPLOYMENT, deployment(10))
+        await eventually(rolled_out(c))
+        stuck = {"spec": {"template": {"metadata": {"annotations": {HOLD: "unready"}}}}}
+        await c.client.patch(DEPLOYMENT, "web", stuck, "default")
+
+        def sizes(*wanted: int) -> Callable[[], Awaitable[bool]]:
+            async def check() -> bool:
+                found = (await c.client.list(REPLICA_SET, "default")).items
+                return sorted(s["spec"]["replicas"] for s in found) == list(wanted)
+
+            return check
+
+        await eventually(sizes(5, 8))
+        await c.client.patch(DEPLOYMENT, "web", {"spec": {"replicas": 20}}, "default")
+        await eventually(sizes(10, 15))
+        await asyncio.sleep(0.3)
+        assert await sizes(10, 15)()
+        await c.client.patch(DEPLOYMENT, "web", {"spec": {"replicas": 4}}, "default")
+        await eventually(sizes(2, 3))
 
     play(tmp_path, body)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from glasshive.kube.objects import Object
-from glasshive.operator import rollout
+from glasshive.operator import proportion, rollout
 from glasshive.operator.rollout import Limits, limits_of
 
 
@@ -54,6 +54,16 @@ class World:
 
     def step(self) -> bool:
         """One round of the Deployment controller."""
+        shared = proportion.scaled(self.wish, self.sets)
+        if shared is not None:
+            limits = limits_of(self.wish)
+            for replica_set in self.sets:
+                name = replica_set["metadata"]["name"]
+                if name in shared:
+                    replica_set["spec"]["replicas"] = shared[name]
+                    noted = {rollout.DESIRED: str(limits.replicas), rollout.MAXIMUM: str(limits.most)}
+                    replica_set["metadata"]["annotations"] |= noted
+            return True
         current = rollout.current_of(self.wish, self.sets)
         old = [s for s in self.sets if s is not current]
         sizes = rollout.next_sizes(self.wish, current, old)

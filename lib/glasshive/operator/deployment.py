@@ -9,7 +9,7 @@ from glasshive.api.selectors import of_label_selector
 from glasshive.errors import ApiError
 from glasshive.kube.informer import EventType
 from glasshive.kube.objects import Key, Object, is_terminating, uid_of
-from glasshive.operator import rollout
+from glasshive.operator import proportion, rollout
 from glasshive.operator.children import all_of, claims, settle
 from glasshive.operator.controller import Context, Controller
 
@@ -56,6 +56,11 @@ class DeploymentController(Controller):
         highest = max(map(rollout.revision_of, old), default=0)
         if revision <= highest:
             revision = highest + 1
+        shared = proportion.scaled(deployment, sets)
+        if shared is not None:
+            active = [s for s in sets if s["metadata"]["name"] in shared]
+            await all_of([self._share(deployment, s, shared[s["metadata"]["name"]]) for s in active])
+            return deployment  # the change of the ReplicaSets brings us back
         sizes = rollout.next_sizes(deployment, current, old)
         if current is not None:
             await self._resize(deployment, current, sizes.get(current["metadata"]["name"]), revision)
@@ -107,6 +112,17 @@ class DeploymentController(Controller):
             return
         await self._sets.patch(replica_set, body)
         if size is not None and size != before:
+            direction = "up" if size > before else "down"
+            message = f"Scaled {direction} replica set {replica_set['metadata']['name']} from {before} to {size}"
+            self.context.events.normal(deployment, "ScalingReplicaSet", message, COMPONENT)
+
+    async def _share(self, deployment: Object, replica_set: Object, size: int) -> None:
+        """Give a ReplicaSet its share of a new size, and note what that was for, even if it stays as it is."""
+        limits = rollout.limits_of(deployment)
+        noted = {rollout.DESIRED: str(limits.replicas), rollout.MAXIMUM: str(limits.most)}
+        before = rollout.size_of(replica_set)
+        await self._sets.patch(replica_set, {"metadata": {"annotations": noted}, "spec": {"replicas": size}})
+        if size != before:
             direction = "up" if size > before else "down"
             message = f"Scaled {direction} replica set {replica_set['metadata']['name']} from {before} to {size}"
             self.context.events.normal(deployment, "ScalingReplicaSet", message, COMPONENT)
