@@ -72,13 +72,16 @@ def library() -> ctypes.CDLL:
         function.restype, function.argtypes = result, arguments
     lib.libbpf_set_print.restype = None
     lib.libbpf_set_print.argtypes = [_PRINT]
-    lib.libbpf_set_print(_print)
     return lib
 
 
 @contextlib.contextmanager
 def caught_messages() -> Iterator[list[str]]:
-    """Collect libbpf's warnings of this thread, the verifier's log among them, in the list given."""
+    """Collect libbpf's warnings of this thread, the verifier's log among them, in the list given.
+
+    libbpf has one printer for the whole process and bcc sets its own, so ours is put in place each time.
+    """
+    library().libbpf_set_print(_print)
     before = getattr(_caught, "messages", None)
     messages: list[str] = []
     _caught.messages = messages

@@ -56,9 +56,7 @@ class NodeLifecycleController(Controller):
         """Look at one node, again and again for as long as it exists."""
         node = self._nodes.get(key[1])
         if node is None:
-            self._beats.forget(key[1])
-            await all_of([self._pods.delete(pod, grace_seconds=0) for pod in self._on(key[1])])
-            return None
+            return await self._bury(key[1])
         if is_terminating(node):
             return None
         node = await self._judge(node)
@@ -69,6 +67,21 @@ class NodeLifecycleController(Controller):
         elif ready == "True":
             await all_of([self._unmark(pod) for pod in self._on(key[1])])
         return min(wait, self.context.config.node_monitor_seconds)
+
+    async def _bury(self, name: str) -> float | None:
+        """Remove the pods of a node that is gone, by the server's word: a new node's pods may be seen before it."""
+        pods = self._on(name)
+        if pods:
+            try:
+                self._nodes.informer.observe(await self.context.client.get(NODE, name))
+            except ApiError as error:
+                if error.code != 404:
+                    raise
+            else:
+                return 0.0
+        self._beats.forget(name)
+        await all_of([self._pods.delete(pod, grace_seconds=0) for pod in pods])
+        return None
 
     def _on(self, node: str) -> list[Object]:
         return self._pods.informer.by_index("node", node)

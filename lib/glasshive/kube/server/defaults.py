@@ -240,15 +240,16 @@ def _job(obj: Object) -> None:
     spec = _spec(obj)
     _job_spec(spec)
     template = spec.get("template")
-    uid = (obj.get("metadata") or {}).get("uid")
-    if spec.get("manualSelector") or spec.get("selector") or not isinstance(template, dict) or not uid:
+    metadata = obj.get("metadata") or {}
+    uid, name = metadata.get("uid"), metadata.get("name")
+    if spec.get("manualSelector") or spec.get("selector") or not isinstance(template, dict) or not uid or not name:
         return
     labels = template.setdefault("metadata", {}).setdefault("labels", {})
     labels |= {
         "batch.kubernetes.io/controller-uid": uid,
-        "batch.kubernetes.io/job-name": obj["metadata"]["name"],
+        "batch.kubernetes.io/job-name": name,
         "controller-uid": uid,
-        "job-name": obj["metadata"]["name"],
+        "job-name": name,
     }
     spec["selector"] = {"matchLabels": {"batch.kubernetes.io/controller-uid": uid}}
     _set(spec, "manualSelector", False)
