@@ -179,8 +179,7 @@ def test_interrupt_rolls_back(name):
     assert "fabric" in command.stdout.readline()
     command.send_signal(signal.SIGINT)
     _, errors = command.communicate(timeout=60)
-    assert command.returncode == 130
-    assert errors.strip() == "glasshive: error: interrupted"
+    assert (command.returncode, errors.strip()) == (130, "glasshive: error: interrupted")
     assert not ClusterPaths(name).run.exists()
     assert remains(before) == []
 
