@@ -4,7 +4,15 @@ import pytest
 
 from glasshive.cluster import Cluster
 from glasshive.cluster.fake import FakeBackend
-from glasshive.errors import ApiError, DeadlineError, GlasshiveError, ManifestError, NotFoundError, UsageError
+from glasshive.errors import (
+    ApiError,
+    ClusterError,
+    DeadlineError,
+    GlasshiveError,
+    ManifestError,
+    NotFoundError,
+    UsageError,
+)
 from glasshive.model.cluster import Completed
 
 DEPLOYMENT = """
@@ -114,3 +122,24 @@ def test_status_topology_and_repr(cluster):
 def test_kubectl_failure_is_an_error(cluster):
     with pytest.raises(GlasshiveError, match="kubectl get pods:"):
         cluster.kubectl("get", "pods", timeout=20)
+
+
+def test_exec_in_pods_that_do_not_run_says_why(cluster, monkeypatch):
+    def silent(*_, **__):
+        raise ClusterError("the pod has not been started, or is gone")
+
+    monkeypatch.setattr(cluster.backend, "node_request", silent)
+    cluster.apply({"apiVersion": "v1", "kind": "Node", "metadata": {"name": "node1"}})
+    cluster.apply(POD)
+    with pytest.raises(ClusterError, match=r"pod lonely is not running: .*\(the pod has not been started"):
+        cluster.exec("lonely", ["true"])
+    path = "/api/v1/namespaces/default/pods/lonely/status"
+    ended = {"status": {"phase": "Succeeded"}}
+    cluster.api.request("PATCH", path, body=ended, content_type="application/merge-patch+json")
+    with pytest.raises(ClusterError, match=r"pod lonely has ended: Succeeded \(its logs"):
+        cluster.exec("lonely", ["true"])
+
+
+def test_fields_that_a_kind_does_not_have_are_refused(cluster):
+    with pytest.raises(ApiError, match=r'unknown field "spec\.containerz"'):
+        cluster.apply({**POD, "spec": {**POD["spec"], "containerz": []}})

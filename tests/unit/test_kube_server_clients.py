@@ -154,6 +154,11 @@ def test_unknown_field_is_named(applied: Path) -> None:
     assert 'unknown field "spec.containers[0].comand"' in said
 
 
+def test_unknown_kind_is_named(applied: Path) -> None:
+    body = "apiVersion: v1\nkind: Podd\nmetadata: {name: x}\n"
+    assert 'no matches for kind "Podd" in version "v1"' in kubectl(applied, "apply", "-f", "-", given=body, code=1)
+
+
 @pytest.mark.parametrize(("argv", "words"), [
     (["get", "ns"], ["NAME", "STATUS", "AGE", "demo", "Active"]),
     (["get", "nodes", "-o", "wide"], ["ROLES", "KERNEL-VERSION", "node1"]),

@@ -21,7 +21,7 @@ from glasshive.cluster.embedded.backend import EmbeddedBackend
 from glasshive.cluster.embedded.config import DEFAULT_NAME, FAMILIES, ClusterConfig
 from glasshive.cluster.embedded.paths import cluster_names
 from glasshive.cluster.progress import Progress
-from glasshive.errors import ApiError, GlasshiveError, NotFoundError, UsageError
+from glasshive.errors import ApiError, ClusterError, GlasshiveError, NotFoundError, UsageError
 from glasshive.model.cluster import ClusterStatus, Completed, PodStatus, Topology
 
 DEFAULT_NAMESPACE = "default"
@@ -225,6 +225,8 @@ class Cluster:
         node = (found.get("spec") or {}).get("nodeName")
         if not node:
             raise NotFoundError(f"pod {pod} has no node yet: {waiting.last_word(found)}")
+        if (found.get("status") or {}).get("phase") in ("Succeeded", "Failed"):
+            raise ClusterError(f"pod {pod} has ended: {found['status']['phase']}", hint="its logs can still be read")
         body = {
             "namespace": namespace,
             "pod": pod,
@@ -233,7 +235,13 @@ class Cluster:
             "stdin": stdin,
             "timeout": timeout,
         }
-        answer = self.backend.node_request(node, "POST", "/v1/exec", body, timeout=timeout + 5)
+        try:
+            answer = self.backend.node_request(node, "POST", "/v1/exec", body, timeout=timeout + 5)
+        except GlasshiveError as error:
+            if (found.get("status") or {}).get("phase") == "Running":
+                raise
+            what = f"pod {pod} is not running: {waiting.last_word(found)}"
+            raise ClusterError(what, hint=error.message) from None
         return Completed(answer["returncode"], answer["stdout"], answer["stderr"])
 
     def node_exec(self, node: str, argv: str | Sequence[str], *, stdin: str = "", timeout: float = 30.0) -> Completed:

@@ -37,6 +37,17 @@ _FORMATS: dict[str, Object] = {
     "any": {"type": "object"},
     "intstr": {"type": "string", "format": "int-or-string"},
 }
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2@"
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A protobuf field with content shorter than 128 bytes."""
+    return bytes((number << 3 | 2, len(content))) + content
+
+
+# gnostic's openapi.v2.Document: swagger = 1, info = 2 {title = 1, version = 2}, paths = 8.
+_INFO_FIELDS = _field(1, _INFO["title"].encode()) + _field(2, _INFO["version"].encode())
+_EMPTY_DOCUMENT = _field(1, b"2.0") + _field(2, _INFO_FIELDS) + _field(8, b"")
 
 
 class Writer:
@@ -206,8 +217,14 @@ async def version_3(api: Api, request: web.BaseRequest, where: list[str]) -> web
 
 
 async def version_2(api: Api, request: web.BaseRequest) -> web.Response:
-    """Everything in one document of the older form."""
+    """Everything in one document of the older form; to who reads only protobuf, a document without definitions.
+
+    kubectl asks for the latter when no version 3 document knows a manifest's kind, and then says that there is no such
+    kind; refused, it would complain of this server instead.
+    """
     accept = request.headers.get("Accept", "*/*")
+    if accept.startswith(_PROTOBUF):
+        return web.Response(body=_EMPTY_DOCUMENT, content_type=_PROTOBUF.replace("@", ".") + "v1.0+protobuf")
     if not any(kind in accept for kind in ("json", "*/*", "application/*")):
         text = "only the following media types are accepted: application/json"
         raise StatusError(406, "NotAcceptable", text)

@@ -62,7 +62,10 @@ async def _connect(path: str) -> socket.socket:
 
 async def connect_pod(directory: Path) -> Connection:
     """Talk to a running pod. Raises ProcessError if nobody answers there."""
-    fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        raise ProcessError("the pod has not been started, or is gone") from None
     try:
         # The path by way of the descriptor: a socket's address has room for 107 bytes only.
         return Connection(await _connect(f"/proc/self/fd/{fd}/{SOCKET_FILE}"))
