@@ -108,8 +108,10 @@ async def _both_ways(
         for task in passing:
             task.cancel()
         await asyncio.gather(*passing, return_exceptions=True)
+        # What mattered was said in messages. How the node's side closed is not the client's affair: 1006, which stands
+        # for a connection that broke off, may not even be sent.
         with contextlib.suppress(ConnectionError):
-            await client.close(code=node.close_code or 1000)
+            await client.close()
     return client
 
 
