@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from glasshive.bpf import probe
 from glasshive.cluster import Cluster, connect
 from glasshive.errors import CapabilityError, GlasshiveError, NotFoundError, UsageError
+from glasshive.lab import components
 from glasshive.lab.manifest import LabEntry, find_lab
 from glasshive.lab.sources import drop_counts, last_drop_record, snapshot
 from glasshive.lab.words import drop_reason
@@ -28,6 +29,8 @@ CHECK_SECONDS = 10.0
 _POLL_S = 0.2
 
 Check = Callable[["Lab"], CheckResult]
+Fault = Callable[["Lab"], str]
+"""Breaks something and says what the learner is told of it."""
 
 
 class Lab:
@@ -39,6 +42,7 @@ class Lab:
         self.namespace = f"lab-{entry.id}"
         self.without = tuple(machine.missing(entry.better))
         self._drops_before: list[DropCount] = []
+        self._restarts_before: dict[str, int] = {}
         self._views: list[Any] = []
 
     @classmethod
@@ -48,6 +52,8 @@ class Lab:
         probe.require(*entry.needs, what=f"lab {entry.id}")
         name = cluster or os.environ.get("GLASSHIVE_CLUSTER", "lab")
         lab = cls(entry, _cluster(name, entry.nodes), probe.machine())
+        components.start_all(lab.cluster)  # what a lab that was left in the middle had stopped
+        lab._restarts_before = {one.name: one.restarts for one in components.processes(lab.cluster).values()}
         lab.cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": lab.namespace}})
         lab.mark_drops()
         return lab
@@ -78,14 +84,18 @@ class Lab:
         return made
 
     def pod(self, name: str, *, node: str = "", image: str = "glasshive/echo", wait_s: float = 30.0) -> Any:
-        """Make one pod (if it is not there yet), wait until it is ready, and give its status in short."""
+        """Make one pod (if it is not there yet), wait until it is ready, and give its status in short.
+
+        With ``wait_s=0`` nothing is waited for.
+        """
         spec: dict[str, Any] = {"containers": [{"name": "main", "image": image}]}
         if node:
             spec["nodeName"] = node
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
         if not any(one.name == name for one in self.cluster.pods(self.namespace)):
             self.cluster.apply(body, namespace=self.namespace)
-        self.cluster.wait("pod", name, timeout=wait_s, namespace=self.namespace)
+        if wait_s:
+            self.cluster.wait("pod", name, timeout=wait_s, namespace=self.namespace)
         return self.status(name)
 
     def status(self, name: str) -> Any:
@@ -115,16 +125,61 @@ class Lab:
         return next(str(one) for one in reversed(list(hosts.hosts())) if str(one) not in taken)
 
     def exec(self, pod: str, command: str | Sequence[str], *, timeout_s: float = 20.0) -> str:
-        """Run a command in a pod and give what it printed, errors included."""
-        done = self.cluster.exec(pod, command, self.namespace, timeout=timeout_s)
-        return (done.stdout + done.stderr).strip()
+        """Run a command in a pod and give what it printed, errors included. Works without the control plane."""
+        argv = ["/bin/sh", "-c", command] if isinstance(command, str) else list(command)
+        return components.run_in_pod(self.cluster, self.namespace, pod, argv, timeout_s)[1]
 
     def ping(self, pod: str, address: str, *, count: int = 3) -> str:
         """Ping from a pod; gives the last word of ping: how many answers came."""
         command = ["ping", "-c", str(count), "-i", "0.2", "-W", "1", address]
-        lines = self.cluster.exec(pod, command, self.namespace, timeout=5.0 + 2 * count).stdout.splitlines()
+        lines = self.exec(pod, command, timeout_s=5.0 + 2 * count).splitlines()
         told = [line for line in lines if "packets transmitted" in line]
         return told[0].split(", time")[0] if told else "no answer from ping: " + " ".join(lines[-1:])
+
+    def kubectl(self, *argv: str) -> str:
+        """Run kubectl in this lab's namespace; gives what it printed, or the last line of its complaint."""
+        return components.kubectl(self.cluster, self.namespace, *argv)[1]
+
+    # --- components: who does what ---
+
+    def components(self, *names: str) -> MapTable:
+        """Show the cluster's components (or those named): state, and restarts since the lab was opened."""
+        from glasshive.widgets import MapTable
+
+        view = MapTable("components", components.rows(self.cluster, self._restarts_before, names))
+        self._views.append(view)
+        return view
+
+    def stop(self, *names: str) -> str:
+        """Kill components and keep them from being restarted."""
+        for name in names:
+            self.cluster.stop(name, kill=True)
+        return f"killed, and kept down: {', '.join(names)}"
+
+    def start(self, *names: str) -> str:
+        """Start components that were stopped; gives which are ready now."""
+        for name in names:
+            self.cluster.start(name)
+        return f"ready: {', '.join(names)}"
+
+    def crash(self, name: str) -> str:
+        """Kill a component as a crash would, and wait for its successor."""
+        return components.crash(self.cluster, name)
+
+    def abilities(self, client: str, server: str) -> MapTable:
+        """Try what people want of a cluster: reach a pod by address and by name, and talk to the API."""
+        from glasshive.widgets import MapTable
+
+        view = MapTable("what works", components.abilities(self.cluster, self.namespace, client, server))
+        self._views.append(view)
+        return view
+
+    def fault(self, name: str) -> str:
+        """Break something of this lab, for the learner to find."""
+        faults: dict[str, Fault] = self._beside("FAULTS")
+        if name not in faults:
+            raise NotFoundError(f"lab {self.entry.id} has no fault {name!r}", hint=", ".join(faults))
+        return faults[name](self)
 
     # --- what the kernel knows ---
 
@@ -222,7 +277,7 @@ class Lab:
 
     def check(self, name: str, *, within_s: float = CHECK_SECONDS) -> CheckResult:
         """Look at the real state until it is right or the time is over; says what was seen and what was wanted."""
-        checks: dict[str, Check] = importlib.import_module(f"glasshive.lab.checks.{self.entry.topic}").CHECKS
+        checks: dict[str, Check] = self._beside("CHECKS")
         if name not in checks:
             raise NotFoundError(f"lab {self.entry.id} has no check {name!r}", hint=", ".join(checks))
         deadline = time.monotonic() + within_s
@@ -240,9 +295,13 @@ class Lab:
         for view in self._views:
             view.close()
         self._views.clear()
+        components.start_all(self.cluster)
         self.cluster.delete("namespace", self.namespace)
         self.cluster.wait("namespace", self.namespace, "deleted", namespace=None)
         return f"lab {self.entry.id} is as before: namespace {self.namespace} is gone"
+
+    def _beside(self, table: str) -> Any:
+        return getattr(importlib.import_module(f"glasshive.lab.checks.{self.entry.topic}"), table)
 
 
 def _cluster(name: str, nodes: int) -> Cluster:
