@@ -47,6 +47,17 @@ def test_spec_says_what_the_file_says(spec: bpf.ObjectSpec) -> None:
     assert spec.rodata["weights"]["elements"].tolist() == [1, 2, 3, 4]
 
 
+def test_a_forked_process_changes_its_own_constants_only(spec: bpf.ObjectSpec) -> None:
+    child = os.fork()
+    if child == 0:
+        spec.rodata["verdict"] = 7
+        spec.load().close()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    with spec.load() as obj:
+        assert obj.programs["mark_packet"].test_run(PACKET, bpf.skb_context(priority=5)).retval != 7
+
+
 def test_constants_reach_the_program(spec: bpf.ObjectSpec) -> None:
     spec.rodata["config"] = {"mark": 77, "node": {"words": [0, 0, 0xFFFF, 0x0A000001]}, "mac": b"\x02\0\0\0\0\1"}
     spec.rodata["verdict"] = 1

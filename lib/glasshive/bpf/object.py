@@ -32,11 +32,16 @@ class ObjectSpec:
     def __init__(self, data: bytes, name: str) -> None:
         self.name = name
         self._data = data
-        self._handle: int | None = self._open()
-        self.programs = {each.name: each for each in map(handle_of.program_spec, handle_of.programs(self._handle))}
-        self.maps = {each.name: each for each in map(handle_of.map_spec, handle_of.maps(self._handle))}
-        self._rodata_before = handle_of.initial_value(self._handle, ".rodata")
-        self._btf_bytes = handle_of.btf_bytes(self._handle)
+        # libbpf's copy is not kept: its data sections are shared memory, which a forked process would share, and then
+        # one process would load what another has written there. Opening again takes 0.2 ms.
+        handle = self._open()
+        try:
+            self.programs = {each.name: each for each in map(handle_of.program_spec, handle_of.programs(handle))}
+            self.maps = {each.name: each for each in map(handle_of.map_spec, handle_of.maps(handle))}
+            self._rodata_before = handle_of.initial_value(handle, ".rodata")
+            self._btf_bytes = handle_of.btf_bytes(handle)
+        finally:
+            libbpf.library().bpf_object__close(handle)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> ObjectSpec:
@@ -67,7 +72,7 @@ class ObjectSpec:
         fit); nothing is pinned. Raises VerifierError, PermissionNeededError, CapabilityError or BpfError.
         """
         lib = libbpf.library()
-        handle, self._handle = self._handle or self._open(), None
+        handle = self._open()
         try:
             reused = self._prepare(handle, Path(pins) if pins is not None else None, only)
             with libbpf.caught_messages() as messages:
@@ -77,16 +82,6 @@ class ObjectSpec:
             return self._collect(handle, reused)
         finally:
             lib.bpf_object__close(handle)
-
-    def close(self) -> None:
-        """Let go of libbpf's copy of the object. The spec stays usable."""
-        if self._handle:
-            libbpf.library().bpf_object__close(self._handle)
-            self._handle = None
-
-    def __del__(self) -> None:
-        if getattr(self, "_handle", None):
-            self.close()
 
     # ---- inside
 
