@@ -64,6 +64,19 @@ def _service(obj: Object) -> None:
     obj["status"] = {"loadBalancer": {}}
 
 
+def _service_kept(obj: Object, old: Object) -> None:
+    """Drop what only made sense for the type that the Service had: a change of type need not name it."""
+    spec, before = obj.get("spec"), old.get("spec") or {}
+    if not isinstance(spec, dict) or spec.get("type") == before.get("type"):
+        return
+    gone = [] if spec.get("type") == "LoadBalancer" else ["allocateLoadBalancerNodePorts", "loadBalancerClass"]
+    if spec.get("type") not in {"NodePort", "LoadBalancer"}:
+        gone.append("externalTrafficPolicy")
+    for name in gone:
+        if name in spec and spec[name] == before.get(name):
+            del spec[name]
+
+
 CREATE: dict[str, Callable[[Object], None]] = {
     "pods": _pod,
     "namespaces": _namespace,
@@ -91,4 +104,5 @@ CREATE: dict[str, Callable[[Object], None]] = {
 UPDATE: dict[str, Callable[[Object, Object], None]] = {
     "namespaces": _namespace_kept,
     "secrets": lambda obj, _: _secret(obj),
+    "services": _service_kept,
 }

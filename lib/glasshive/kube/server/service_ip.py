@@ -10,8 +10,9 @@ import ipaddress
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from . import service_family
 from .service_port import NodePorts
-from .status import FieldError, bad_value, forbidden_field, internal, invalid
+from .status import bad_value, forbidden_field, internal, invalid
 
 if TYPE_CHECKING:
     from .call import Call
@@ -111,26 +112,6 @@ def _addresses(service: Object | None) -> list[Address]:
     return found
 
 
-def _wanted_families(allocator: Allocator, spec: Object, old: Object | None) -> list[str]:
-    """The families a Service gets; sets nothing. An empty list means that its wish cannot be met."""
-    given = list(spec.get("ipFamilies") or [])
-    for text in spec.get("clusterIPs") or []:
-        if text and text != "None" and not given:
-            given = [_FAMILIES[ipaddress.ip_address(text).version]]
-    policy = spec.get("ipFamilyPolicy") or ("RequireDualStack" if len(given) == 2 else "SingleStack")
-    available = [pool.family for pool in allocator.pools]
-    if any(family not in available for family in given):
-        return []
-    families = given or available[:1]
-    if policy in {"PreferDualStack", "RequireDualStack"}:
-        families += [family for family in available if family not in families]
-    if policy == "RequireDualStack" and len(families) < 2:
-        return []
-    if old is None and policy == "SingleStack":
-        families = families[:1]
-    return families[:1] if policy == "SingleStack" else families
-
-
 def assign(api: Api, call: Call, obj: Object, old: Object | None) -> None:
     """Give a Service its addresses, families and node ports; StatusError 422 when it asks for what cannot be."""
     _assign_addresses(api, call, obj, old)
@@ -145,56 +126,16 @@ def assign(api: Api, call: Call, obj: Object, old: Object | None) -> None:
 def _assign_addresses(api: Api, call: Call, obj: Object, old: Object | None) -> None:
     allocator, spec = api.services, obj.setdefault("spec", {})
     resource, name = call.served.resource, obj["metadata"]["name"]
-    if spec.get("type") == "ExternalName":
-        for field in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"):
-            spec.pop(field, None)
-        return
-    faults = _merge_lists(spec, (old or {}).get("spec"))
+    available = [pool.family for pool in allocator.pools]
+    faults = service_family.settle(spec, (old or {}).get("spec"), available)
     if faults:
         raise invalid(resource, name, faults)
-    families = _wanted_families(allocator, spec, old)
-    if not families:
-        text = "this cluster has only " + ", ".join(p.family for p in allocator.pools)
-        raise invalid(resource, name, [bad_value("spec.ipFamilies", spec.get("ipFamilies") or [], text)])
-    spec["ipFamilies"] = families
-    spec.setdefault("ipFamilyPolicy", "RequireDualStack" if len(families) == 2 else "SingleStack")
-    ips = list(spec.get("clusterIPs") or [])
-    if ips[:1] == ["None"]:
-        spec["clusterIP"], spec["clusterIPs"] = "None", ["None"]
+    if spec.get("type") == "ExternalName":
         return
-    spec["clusterIPs"] = _settle(allocator, families, ips, obj, resource_fault=lambda f: invalid(resource, name, [f]))
-    spec["clusterIP"] = spec["clusterIPs"][0]
-
-
-def _merge_lists(spec: Object, before: Object | None) -> list[FieldError]:
-    """Bring clusterIP and clusterIPs together; keep what the old version has and the new one leaves out."""
-    one, many = spec.get("clusterIP") or "", [ip for ip in spec.get("clusterIPs") or [] if ip]
-    if before is not None and before.get("type") != "ExternalName":
-        had = before.get("clusterIPs") or []
-        if not one and not many:
-            many = list(had)
-            one = had[0] if had else ""
-        elif had and (one or many[0]) != had[0]:
-            text = "field is immutable"
-            return [bad_value("spec.clusterIP", one or many[0], text)]
-        spec.setdefault("ipFamilies", before.get("ipFamilies"))
-        spec.setdefault("ipFamilyPolicy", before.get("ipFamilyPolicy"))
-        if spec.get("ipFamilyPolicy") == "SingleStack" and before.get("ipFamilyPolicy") != "SingleStack":
-            many, spec["ipFamilies"] = many[:1], (spec.get("ipFamilies") or [])[:1]
-        elif spec.get("ipFamilyPolicy") != "SingleStack" and len(many) == 1 and many == had[:1]:
-            many = list(had)
-    if one and many and one != many[0]:
-        return [bad_value("spec.clusterIPs", many, "first value must match `clusterIP`")]
-    spec["clusterIPs"] = many or ([one] if one else [])
-    faults: list[FieldError] = []
-    for at, text in enumerate(spec["clusterIPs"]):
-        if text == "None":
-            continue
-        try:
-            ipaddress.ip_address(text)
-        except ValueError:
-            faults.append(bad_value(f"spec.clusterIPs[{at}]", text, "must be an IP address or None"))
-    return faults
+    ips, families = spec["clusterIPs"], spec["ipFamilies"]
+    if ips != [service_family.NONE]:
+        ips = _settle(allocator, families, ips, obj, resource_fault=lambda f: invalid(resource, name, [f]))
+    spec["clusterIP"], spec["clusterIPs"] = ips[0], ips
 
 
 def _settle(

@@ -14,6 +14,7 @@ from .status import FieldError, bad_value, forbidden_field
 
 Object = dict[str, Any]
 PORTS = range(30000, 32768)
+HEALTH = "healthCheckNodePort"
 _RESERVED = 86
 """As many at the start of the range as upstream keeps for those who name them."""
 _Slot = tuple[str, int]
@@ -40,10 +41,13 @@ class NodePorts:
     def assign(self, spec: Object, before: Object, owner: str) -> list[FieldError]:
         """Give a Service's ports their numbers. With faults returned, nothing was taken and the spec is unfinished."""
         ports = [port for port in spec.get("ports") or [] if isinstance(port, dict)]
-        if not wanted(spec):
-            return _without(spec, ports, before)
         chosen: set[_Slot] = set()
-        faults: list[FieldError] = []
+        faults = self._health(spec, before, owner, chosen)
+        if not wanted(spec):
+            faults += _without(spec, ports, before)
+            if not faults:
+                self._held |= dict.fromkeys(chosen, owner)
+            return faults
         _inherit(ports, before)
         for at, port in enumerate(ports):
             number, protocol = int(port.get("nodePort") or 0), str(port.get("protocol") or "TCP")
@@ -60,6 +64,25 @@ class NodePorts:
         if not faults:
             self._held |= dict.fromkeys(chosen, owner)
         return faults
+
+    def _health(self, spec: Object, before: Object, owner: str, chosen: set[_Slot]) -> list[FieldError]:
+        """The port on which nodes tell a load balancer whether they have endpoints: for local traffic policy only."""
+        field, had, given = f"spec.{HEALTH}", before.get(HEALTH), spec.get(HEALTH)
+        if spec.get("type") != "LoadBalancer" or spec.get("externalTrafficPolicy") != "Local":
+            if given and given != had:
+                text = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
+                return [bad_value(field, given, text)]
+            spec.pop(HEALTH, None)
+            return []
+        if had and given and given != had:
+            return [bad_value(field, given, "field is immutable")]
+        number = int(given or had or self._free(chosen, "TCP"))
+        fault = self._refusal(field, ("TCP", number), owner, chosen) if number else None
+        if fault is not None or not number:
+            return [fault or forbidden_field(field, "all node ports are in use")]
+        spec[HEALTH] = number
+        chosen.add(("TCP", number))
+        return []
 
     def _refusal(self, field: str, slot: _Slot, owner: str, chosen: set[_Slot]) -> FieldError | None:
         if slot[1] not in self.ports:
@@ -86,9 +109,11 @@ class NodePorts:
 
 
 def slots_of(service: Object) -> list[_Slot]:
-    """Return what a Service has: (protocol, node port) of its ports."""
-    ports = (service.get("spec") or {}).get("ports") or []
-    return [(str(p.get("protocol") or "TCP"), int(p["nodePort"])) for p in ports if p.get("nodePort")]
+    """Return what a Service has: (protocol, node port) of its ports, and its health check's."""
+    spec = service.get("spec") or {}
+    health = [("TCP", int(spec[HEALTH]))] if spec.get(HEALTH) else []
+    ports = [p for p in spec.get("ports") or [] if p.get("nodePort")]
+    return [(str(p.get("protocol") or "TCP"), int(p["nodePort"])) for p in ports] + health
 
 
 def wanted(spec: Object) -> bool:
