@@ -16,6 +16,7 @@ from typing import Self
 
 from glasshive.bench.traffic import TrafficPath
 from glasshive.errors import ProcessError
+from glasshive.net import netns
 
 _TRACK = ("-A", "FORWARD", "-m", "conntrack", "--ctstate", "ESTABLISHED,RELATED", "-j", "ACCEPT")
 
@@ -35,6 +36,7 @@ class Peers:
         self._names: list[str] = []
 
     def __enter__(self) -> Self:
+        netns.ensure_run_netns()  # before `ip netns add` would make it a mount of the disk below it
         return self
 
     def __exit__(self, *exc: object) -> None:

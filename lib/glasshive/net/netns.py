@@ -41,7 +41,8 @@ def ensure_run_netns() -> None:
     """Make /run/netns a shared mount point, as ``ip netns add`` does. Idempotent.
 
     Without it a later ``ip netns add`` would bind the directory over itself, doubling our mounts, and a deleted name
-    would keep its namespace alive.
+    would keep its namespace alive. Where /run is on a disk, a file costs 0.3 to 1 ms there, so an empty directory
+    becomes a file system in memory, which /run is meant to be.
     """
     RUN_NETNS.mkdir(mode=0o755, parents=True, exist_ok=True)
     try:
@@ -49,8 +50,16 @@ def ensure_run_netns() -> None:
     except KernelError as error:
         if error.errno != errno.EINVAL:
             raise
-        libc.mount(str(RUN_NETNS), str(RUN_NETNS), flags=libc.MS_BIND | libc.MS_REC)
+        if any(RUN_NETNS.iterdir()) or _in_memory(RUN_NETNS):
+            libc.mount(str(RUN_NETNS), str(RUN_NETNS), flags=libc.MS_BIND | libc.MS_REC)
+        else:
+            libc.mount("glasshive", str(RUN_NETNS), "tmpfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC, "mode=755")
         libc.mount("", str(RUN_NETNS), flags=libc.MS_SHARED | libc.MS_REC)
+
+
+def _in_memory(path: Path) -> bool:
+    """Whether the path is on a file system without a block device behind it (major number 0)."""
+    return os.major(path.stat().st_dev) == 0
 
 
 def create(name: str, setup: Callable[[netlink.Socket], None] | None = None) -> Path:
