@@ -2,7 +2,7 @@
 
 Version 3 (one document per group version) is what current kubectl asks for: to learn that the server validates fields
 itself, to build strategic merge patches, and for ``explain``. Version 2 is one document with everything, for old
-clients. Descriptions are not in the schema file, so none are told.
+clients. Descriptions are our own, for the fields looked up most (``descriptions``).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
+from .descriptions import DESCRIPTIONS
 from .respond import json_bytes
 from .schema import Node
 from .status import StatusError, no_such_path
@@ -26,6 +27,7 @@ _INFO = {"title": "Kubernetes", "version": "v1.37.0"}
 _META = ("V1ObjectMeta", "V1ListMeta", "V1OwnerReference", "V1ManagedFieldsEntry", "V1LabelSelector", "V1Status",
          "V1StatusDetails", "V1StatusCause", "V1DeleteOptions", "V1Preconditions", "V1LabelSelectorRequirement",
          "V1Condition")  # fmt: skip
+_SAID = orjson.dumps(DESCRIPTIONS)
 _FORMATS: dict[str, Object] = {
     "str": {"type": "string"},
     "bool": {"type": "boolean"},
@@ -73,7 +75,12 @@ class Writer:
         if name not in self.definitions:
             definition: Object = {"type": "object"}
             self.definitions[name] = definition
-            definition["properties"] = {field: self.write(below, field) for field, below in node.fields.items()}
+            told = DESCRIPTIONS.get(node.name, {})
+            if "" in told:
+                definition["description"] = told[""]
+            definition["properties"] = {
+                field: _described(self.write(below, field), told.get(field)) for field, below in node.fields.items()
+            }
             if node.required:
                 definition["required"] = list(node.required)
             if node.atomic:
@@ -126,6 +133,13 @@ class Writer:
             raise no_such_path()
         self.definitions[name]["x-kubernetes-group-version-kind"] = [told_kind]
         return name
+
+
+def _described(schema: Object, text: str | None) -> Object:
+    """The schema with a description, which must not stand beside a ``$ref``."""
+    if text is None:
+        return schema
+    return {"description": text, **({"allOf": [schema]} if "$ref" in schema else schema)}
 
 
 def _served(api: Api, group: str, version: str) -> list[Served]:
@@ -197,7 +211,7 @@ async def index(api: Api, request: web.BaseRequest) -> web.Response:
             told = orjson.dumps(
                 sorted(str(s.custom.schema) for s in _served(api, group, version) if s.custom is not None)
             )
-            mark = hashlib.sha256(told + _INFO["version"].encode()).hexdigest()[:32].upper()
+            mark = hashlib.sha256(told + _INFO["version"].encode() + _SAID).hexdigest()[:32].upper()
             paths[name] = {"serverRelativeURL": f"/openapi/v3/{name}?hash={mark}"}
     return await json_bytes(request, orjson.dumps({"paths": paths}))
 
