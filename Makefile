@@ -41,7 +41,7 @@ labs: setup ## regenerate and execute the notebooks from labs/src
 	@$(ROOT) $(PY)/glasshive lab build
 
 goldens: setup ## rewrite golden texts from what runs now (read the diff before you commit)
-	@$(ROOT) env GLASSHIVE_GOLDENS=write $(PY)/python -m pytest -q $(PYTEST_ARGS)
+	@$(ROOT) env GLASSHIVE_GOLDENS=write $(PY)/python -m pytest -q -k golden $(PYTEST_ARGS)
 
 bench: setup ## measure beside the peers (ARGS="--quick", "pods", "rr" ...)
 	@$(ROOT) $(PY)/glasshive bench $(ARGS)
