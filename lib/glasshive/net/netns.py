@@ -53,7 +53,8 @@ def ensure_run_netns() -> None:
         if any(RUN_NETNS.iterdir()) or _in_memory(RUN_NETNS):
             libc.mount(str(RUN_NETNS), str(RUN_NETNS), flags=libc.MS_BIND | libc.MS_REC)
         else:
-            libc.mount("glasshive", str(RUN_NETNS), "tmpfs", libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC, "mode=755")
+            flags = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
+            libc.mount("glasshive", str(RUN_NETNS), "tmpfs", flags, "mode=755")
         libc.mount("", str(RUN_NETNS), flags=libc.MS_SHARED | libc.MS_REC)
 
 
