@@ -60,7 +60,8 @@ def play(
     order = [name for name in made.order if _wanted(name, only)]
     missing = {name: why for name, why in made.missing.items() if _wanted(name, only)}
     if not order and not missing:
-        raise UsageError(f"no test is called {', '.join(only)}", hint=f"tests are: {', '.join(dict.fromkeys(map(_scenario, made.order)))}")
+        known = ", ".join(dict.fromkeys(map(_scenario, made.order)))
+        raise UsageError(f"no test is called {', '.join(only)}", hint=f"tests are: {known}")
     rounds = [_groups(c for c in checks if c.test in order) for checks in (made.checks, made.later)]
     paths: list[Path] = []
     total, done = sum(map(len, rounds)), 0
