@@ -121,3 +121,19 @@ def test_a_system_call_that_fails_is_one_line(place, monkeypatch, capsys):
     monkeypatch.setattr("glasshive.cluster.session.connect", refuse)
     assert cli.main(["status", "demo"]) == 1
     assert capsys.readouterr().err.startswith("glasshive: error: [Errno 13] Permission denied: '/somewhere'")
+
+
+def test_down_checks_all_names_before_it_removes_any(place, monkeypatch, capsys):
+    monkeypatch.setattr(launch, "require_root", lambda: None)
+    assert cli.main(["down", "demo", "nosuch", "other"]) == 1
+    assert "there is no cluster nosuch, other" in capsys.readouterr().err
+    assert place.cluster_file.exists()
+    assert cli.main(["down", "demo", "Bad_name"]) == 2
+    assert place.cluster_file.exists()
+
+
+def test_down_all_with_nothing_up_says_so(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(paths, "RUN_ROOT", tmp_path)
+    monkeypatch.setattr(launch, "require_root", lambda: None)
+    assert cli.main(["down", "--all"]) == 0
+    assert capsys.readouterr().out == "no cluster is up\n"

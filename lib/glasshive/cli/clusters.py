@@ -139,11 +139,15 @@ def down(names: tuple[str, ...], cluster: str | None, output: str, *, everything
         if not there:
             raise NotFoundError("no cluster is up")
         wanted = there
-    for name in wanted:
-        if not EmbeddedBackend(name).down():
-            raise NotFoundError(f"there is no cluster {name}", hint="glasshive ls shows those there are")
+    backends = [EmbeddedBackend(name) for name in wanted]
+    if missing := [name for name in wanted if name not in there]:  # before any of the others is gone
+        raise NotFoundError(f"there is no cluster {', '.join(missing)}", hint="glasshive ls shows those there are")
+    for backend in backends:
+        backend.down()
         if output == "text":
-            click.echo(f"cluster {name} is gone")
+            click.echo(f"cluster {backend.name} is gone")
+    if not wanted and output == "text":
+        click.echo("no cluster is up")
     if output == "json":
         from glasshive.cli.output import print_json
 
