@@ -216,3 +216,21 @@ def test_reading_while_a_program_writes(obj: bpf.LoadedObject, ring: RingBuffer)
     assert (np.diff(numbers) > 0).all()
     assert len(numbers) == made - made // 7
     assert all((batch["tail"] == batch["number"]).all() for batch in batches)
+
+
+def test_record_finished_while_it_is_looked_at_is_not_foreign(obj: bpf.LoadedObject, ring: RingBuffer) -> None:
+    """The first look finds the next record still being written, the second finds it done: read, not skipped."""
+    obj.maps[".data"].update(0, {"batch": 3, "discard_every": 0})
+    obj.programs["fill"].test_run(PACKET)
+    looks: list[int] = []
+
+    def too_early(limit: int | None) -> tuple[int, int]:
+        start, count = RingBuffer._uniform(ring, limit)
+        looks.append(count)
+        return (start, 0) if len(looks) == 1 else (start, count)
+
+    ring._uniform = too_early  # type: ignore[method-assign]
+    taken = ring.take()
+    del ring._uniform  # or the ring would hold itself
+    assert list(taken["number"]) == [0, 1, 2]
+    assert ring.foreign == 0

@@ -165,6 +165,8 @@ class RingBuffer:
         head = int(self._heads(start, 1)[0])
         if head & _BUSY:
             return False
+        if head & _LENGTH == self._kind().itemsize:
+            return True  # it was being written when its run was counted, and has been finished since: not foreign
         self.foreign += 0 if head & _DISCARD else 1
         self._advance(start + _step(head & _LENGTH))
         return True

@@ -15,6 +15,7 @@ import signal
 import time
 from pathlib import Path
 
+from glasshive.bpf import rcu
 from glasshive.cluster.embedded.paths import BPFFS_ROOT, RUN_ROOT, ClusterPaths, cgroup_mount
 from glasshive.errors import ClusterError, KernelError
 from glasshive.inventory import Entry, Inventory, Kind, process_alive
@@ -40,6 +41,7 @@ def remove_contents(paths: ClusterPaths) -> None:
     inventory = Inventory(paths.inventory_file)
     entries = inventory.entries()
     stop_processes(entries)
+    rcu.restore()  # an agent that was killed while it attached programs has left the machine's switch on
     failures = []
     for entry in reversed(entries):
         if entry.ident == str(paths.run):

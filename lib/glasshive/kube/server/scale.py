@@ -98,7 +98,7 @@ async def _change(api: Api, call: Call, record: Record, body: Any) -> web.Respon
     record = api.store.newest(call.served.table, record.key) or record
     metadata = body.get("metadata")
     asked = metadata.get("resourceVersion") if isinstance(metadata, dict) else None
-    if asked and asked not in {"0", str(record.rev)}:
+    if asked and asked not in ("0", str(record.rev)):  # a tuple: what was asked may be of any type
         raise conflict(resource, call.name or "")
     obj, old = record.parse(), record.parse()
     *parents, last = _paths(call)[0].strip(".").split(".")

@@ -79,7 +79,7 @@ def new_object(api: Api, call: Call, obj: Object) -> tuple[Key, Object]:
     name_of = resource.group_resource
     metadata = obj["metadata"]
     check_namespace(call, obj)
-    if metadata.get("resourceVersion") not in {None, "", "0"}:
+    if metadata.get("resourceVersion") not in (None, "", "0"):
         raise bad_request("resourceVersion should not be set on objects to be created")
     namespace = call.namespace if resource.namespaced else ""
     if served.custom is not None and served.custom.terminating:
