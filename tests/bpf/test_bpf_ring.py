@@ -31,8 +31,12 @@ def obj() -> Iterator[bpf.LoadedObject]:
 
 
 @pytest.fixture
-def ring(obj: bpf.LoadedObject) -> RingBuffer:
-    return RingBuffer(obj.maps["ring"], dtype_of(obj.btf, "record"), lost=lambda: int(obj.maps[".bss"].get(0)["lost"]))
+def ring(obj: bpf.LoadedObject) -> Iterator[RingBuffer]:
+    opened = RingBuffer(
+        obj.maps["ring"], dtype_of(obj.btf, "record"), lost=lambda: int(obj.maps[".bss"].get(0)["lost"])
+    )
+    yield opened
+    opened.close()  # pytest itself holds the last test's fixtures until after the session's own end
 
 
 def fill(obj: bpf.LoadedObject, records: int, discard_every: int = 10) -> None:
