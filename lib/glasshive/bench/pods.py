@@ -63,6 +63,10 @@ def _unpin(folder: Path) -> None:
         folder.rmdir()
 
 
+def _pair(rate: dict[str, Any]) -> str:
+    return f"{rate['per_second']:.0f}, {rate['p99_ms']:.1f}"
+
+
 def _until_gone(one: dict[str, Any]) -> float:
     seconds = one["delete"]["count"] / one["delete"]["per_second"] + one["delete_trailing_ms"] / 1000
     return float(one["delete"]["count"] / seconds)
@@ -99,6 +103,8 @@ def bench_pods(*, rounds: int, quick: bool, progress: Callable[[int, int], None]
         "ADD p50 ms (best run)": best["add"]["median_ms"],
         "ADD p99 ms (best run)": best["add"]["p99_ms"],
         "of this the CNI request alone, p50 ms": best["add_alone"]["median_ms"],
+        "CNI requests alone per second, and p99 ms": _pair(best["add_alone"]),
+        "namespaces made beside the ADDs: pods per second, and p99 ms": _pair(best["add_overlapped"]),
         "ADD p99 ms (lowest of all runs)": min(one["add"]["p99_ms"] for one in runs),
         "newest pod reachable in every run": str(all(one["reachable"] for one in runs)),
         "DEL per second (best)": max(one["delete"]["per_second"] for one in runs),
