@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import subprocess
 import threading
@@ -220,3 +221,23 @@ def test_deleting_the_namespace_takes_the_device_with_it(spaces: list[str]) -> N
         while links.index("ghe5"):
             assert time.monotonic() < deadline
             time.sleep(0.01)
+
+
+def test_an_event_loop_is_back_home_after_making_and_asking(spaces: list[str]) -> None:
+    """Where no signal handler raises, the calling thread goes itself; it must never stay away, not even by errors."""
+
+    async def work() -> None:
+        before = own_namespace()
+        netns.socket_in(spaces[0]).close()
+        assert own_namespace() == before
+        with pytest.raises(UsageError):
+            netns.create(spaces[0])
+        with pytest.raises(RuntimeError, match="broken"):
+            netns.create(f"{spaces[0]}-x", lambda _: broken())
+        assert not netns.exists(f"{spaces[0]}-x")
+        assert own_namespace() == before
+
+    def broken() -> None:
+        raise RuntimeError("broken")
+
+    asyncio.run(work())
