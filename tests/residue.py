@@ -77,7 +77,7 @@ def snapshot() -> Snapshot:
         "mount": {p: p for p in _mounts() if "glasshive" in p or "/netns/" in p or "gh-" in p},
         "run directory": {str(p): str(p) for p in _listing(_RUN)},
         # Left on is residue; put back to off, after a killed agent of an earlier test had left it on, is not.
-        "setting": {"rcu": "/sys/kernel/rcu_expedited was left on"} if _read(_EXPEDITED) != "0" else {},
+        "setting": {"rcu": "/sys/kernel/rcu_expedited was left on"} if _read(_EXPEDITED).strip() != "0" else {},
     }
     infos: dict[tuple[str, int], set[tuple[str, int]]] = {}
     for kind in _NEXT_ID:
