@@ -20,6 +20,7 @@ import aiohttp
 from control_plane import served
 from glasshive import api
 from glasshive.api.resources import CUSTOM_RESOURCE_DEFINITION, NAMESPACE, NODE, POD
+from glasshive.bpf import rcu
 from glasshive.cluster.embedded import addresses, fabric
 from glasshive.cluster.embedded.config import ClusterConfig
 from glasshive.cluster.embedded.paths import ClusterPaths
@@ -228,3 +229,4 @@ async def agent_cluster(
             yield cluster
         finally:
             cluster.destroy()
+            rcu.restore()  # agents die by SIGKILL here; `glasshive down`, which does this, is not part of it
