@@ -37,7 +37,7 @@ missing_packages() {
 system_packages() {
   say "system packages"
   command -v apt-get >/dev/null || fail "apt-get is missing: Debian 12 or Ubuntu 24.04 is needed (or install the packages of .setup/packages.txt by hand)"
-  local wanted name choice missing
+  local wanted name choice missing policy
   missing=$(missing_packages)
   if [ -z "$missing" ]; then ok "there already"; return; fi
   [ -z "$sudo" ] || command -v sudo >/dev/null || fail "not root and no sudo: run as root, or install these first: $missing"
@@ -47,7 +47,9 @@ system_packages() {
   for name in $missing; do
     choice=""
     for candidate in ${name//|/ }; do
-      if apt-cache policy "$candidate" 2>/dev/null | grep -q 'Candidate: [^(]'; then choice=$candidate; break; fi
+      # Read whole, then searched: a pipe into grep -q kills apt-cache in mid-sentence, and pipefail calls that a failure.
+      policy=$(apt-cache policy "$candidate" 2>/dev/null) || policy=""
+      if [[ $policy == *"Candidate: "[0-9]* ]]; then choice=$candidate; break; fi
     done
     [ -n "$choice" ] || fail "no package '$name' in this distribution's lists"
     wanted+=("$choice")
