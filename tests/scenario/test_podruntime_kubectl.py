@@ -77,6 +77,22 @@ def test_five_megabytes_out_and_in(kubectl: Kubectl) -> None:
     assert len(kubectl("exec", "-i", "two", "-c", "main", "--", "head", "-c", "10", stdin=sent).stdout) == 10
 
 
+def test_a_slow_reader_gets_all_of_a_command_that_has_ended(kubectl: Kubectl) -> None:
+    """The command's last word is said, and its input still comes, long before its output has been read."""
+    with Path("/dev/zero").open("rb") as endless:
+        client = kubectl.start(
+            "exec", "-i", "two", "-c", "main", "--", "head", "-c", "1000000", "/dev/urandom",
+            stdin=endless, stdout=subprocess.PIPE,
+        )  # fmt: skip
+    assert client.stdout is not None
+    received = 0
+    while piece := client.stdout.read(100_000):
+        received += len(piece)
+        running(kubectl, "head")  # something else to do between two looks
+    assert received == 1_000_000
+    assert client.wait(30) == 0
+
+
 def test_copy_there_and_back(kubectl: Kubectl, tmp_path: Path) -> None:
     (tmp_path / "tree" / "below").mkdir(parents=True)
     (tmp_path / "tree" / "below" / "file").write_bytes(os.urandom(2_000_000))

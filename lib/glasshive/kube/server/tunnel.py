@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 
 #: Longest message passed on, in bytes.
 MESSAGE_BYTES = 32 << 20
-CLOSE_SECONDS = 2.0
+#: Longest wait for a side's farewell.
+NODE_CLOSE_SECONDS, CLIENT_CLOSE_SECONDS = 2.0, 60.0
 _STREAMS = {"stdin": "input", "stdout": "output", "stderr": "error", "tty": "tty"}
 Pairs = list[tuple[str, str]]
 
@@ -74,7 +75,7 @@ async def _relay(call: Call, socket: str, path: str, query: Pairs) -> web.Stream
         try:
             node = await session.ws_connect(
                 "http://node" + path, params=query, protocols=protocols, max_msg_size=MESSAGE_BYTES,
-                timeout=aiohttp.ClientWSTimeout(ws_close=CLOSE_SECONDS),
+                timeout=aiohttp.ClientWSTimeout(ws_close=NODE_CLOSE_SECONDS),
             )  # fmt: skip
         except aiohttp.WSServerHandshakeError as error:
             reason = "NotFound" if error.status == 404 else "InternalError"
@@ -98,31 +99,42 @@ async def _both_ways(
         raise bad_request(f"unable to upgrade: unknown subprotocol: {', '.join(protocols)}")
     client = web.WebSocketResponse(
         protocols=(node.protocol,) if node.protocol else (), max_msg_size=MESSAGE_BYTES, compress=False,
-        timeout=CLOSE_SECONDS,
+        timeout=CLIENT_CLOSE_SECONDS,
     )  # fmt: skip
     await client.prepare(request)
-    passing = [asyncio.create_task(_pass(client, node)), asyncio.create_task(_pass(node, client))]
+    from_client = asyncio.create_task(_pass(client, node), name="tunnel to the node")
+    from_node = asyncio.create_task(_pass(node, client), name="tunnel to the client")
     try:
-        await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait({from_client, from_node}, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in passing:
+        for task in (from_client, from_node):
             task.cancel()
-        await asyncio.gather(*passing, return_exceptions=True)
-        # What mattered was said in messages. How the node's side closed is not the client's affair: 1006, which stands
-        # for a connection that broke off, may not even be sent.
+        polite = await asyncio.gather(from_client, from_node, return_exceptions=True)
+        # What matters is said in messages. A node that broke off without a farewell may have had more to say: the
+        # client is not to take that for a good end.
+        broken = from_node.done() and not from_node.cancelled() and polite[1] is not True
         with contextlib.suppress(ConnectionError):
-            await client.close()
+            if broken:
+                await client.close(code=aiohttp.WSCloseCode.INTERNAL_ERROR, message=b"the node of the pod broke off")
+            else:
+                await client.close()
     return client
 
 
 _Side = web.WebSocketResponse | aiohttp.ClientWebSocketResponse
 _Send = Callable[[Any], Coroutine[Any, Any, None]]
+_ENDS = (WSMsgType.CLOSE, WSMsgType.CLOSING, WSMsgType.CLOSED, WSMsgType.ERROR)
 
 
-async def _pass(source: _Side, target: _Side) -> None:
-    """Pass messages on until one side has gone."""
+async def _pass(source: _Side, target: _Side) -> bool:
+    """Pass messages on until ``source`` ends; whether it said farewell.
+
+    What cannot be sent because the target has gone is dropped: what the target has said before is still on its way in
+    the other direction, which ends by itself.
+    """
     send: dict[WSMsgType, _Send] = {WSMsgType.BINARY: target.send_bytes, WSMsgType.TEXT: target.send_str}
-    with contextlib.suppress(ConnectionError):
-        async for message in source:
-            if message.type in send:
+    while (message := await source.receive()).type not in _ENDS:
+        if message.type in send:
+            with contextlib.suppress(ConnectionError):
                 await send[message.type](message.data)
+    return message.type is WSMsgType.CLOSE

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 SPDY = "SPDY/3.1+portforward.k8s.io"
 PROTOCOLS = (SPDY, channels.V4)
 MESSAGE_BYTES = 32 << 20
+CLOSE_SECONDS = 600.0
+"""Longest wait for the other end's farewell: it may be passing our last data on to somebody who reads slowly."""
 Dial = Callable[[int], Awaitable[socket.socket]]
 
 
@@ -43,17 +45,24 @@ def routes(kubelet: Kubelet) -> list[web.RouteDef]:
         async def dialling(port: int) -> socket.socket:
             return await dial(namespace, port)
 
-        tunnel = web.WebSocketResponse(protocols=PROTOCOLS, max_msg_size=MESSAGE_BYTES, compress=False, timeout=2.0)
-        await tunnel.prepare(request)
-        if tunnel.ws_protocol == SPDY:
-            await SpdyForward(tunnel, dialling).run()
-        else:
-            await ChannelForward(tunnel, dialling, request.query.getall("ports", [])).run()
-        with contextlib.suppress(ConnectionError):
-            await tunnel.close()
-        return tunnel
+        return await converse(request, dialling, request.query.getall("ports", []))
 
     return [web.get("/portForward/{namespace}/{pod}", answer)]
+
+
+async def converse(request: web.Request, dialling: Dial, ports: list[str]) -> web.WebSocketResponse:
+    """Carry a client's connections over the WebSocket it asks for."""
+    tunnel = web.WebSocketResponse(
+        protocols=PROTOCOLS, max_msg_size=MESSAGE_BYTES, compress=False, timeout=CLOSE_SECONDS
+    )
+    await tunnel.prepare(request)
+    if tunnel.ws_protocol == SPDY:
+        await SpdyForward(tunnel, dialling).run()
+    else:
+        await ChannelForward(tunnel, dialling, ports).run()
+    with contextlib.suppress(ConnectionError):
+        await tunnel.close()
+    return tunnel
 
 
 class SpdyForward:
@@ -125,23 +134,32 @@ class ChannelForward:
     def __init__(self, tunnel: web.WebSocketResponse, dialling: Dial, ports: list[str]) -> None:
         self._tunnel = tunnel
         self._ports = [int(text) for word in ports for text in word.split(",") if text.isascii() and text.isdigit()]
+        self._ended = asyncio.Event()
         self._carried = [self._carry(number, port, dialling) for number, port in enumerate(self._ports)]
 
     async def run(self) -> None:
-        """Until the client goes."""
+        """Until the client goes or all connections have ended."""
+        reading = asyncio.create_task(self._read(), name="port-forward input")
+        ended = asyncio.create_task(self._ended.wait(), name="port-forward end")
         try:
             for number, port in enumerate(self._ports):
                 for channel in (2 * number, 2 * number + 1):
                     await self._tunnel.send_bytes(channels.message(channel, struct.pack("<H", port)))
             for carried in self._carried:
                 carried.start()
-            async for message in self._tunnel:
-                if message.type == WSMsgType.BINARY and message.data:
-                    await self._take(message.data[0], message.data[1:])
+            await asyncio.wait({reading, ended}, return_when=asyncio.FIRST_COMPLETED)
         except ConnectionError:
             pass  # the client has gone
         finally:
+            for task in (reading, ended):
+                task.cancel()
+            await asyncio.gather(reading, ended, return_exceptions=True)
             await asyncio.gather(*(each.abort() for each in self._carried))
+
+    async def _read(self) -> None:
+        async for message in self._tunnel:
+            if message.type == WSMsgType.BINARY and message.data:
+                await self._take(message.data[0], message.data[1:])
 
     async def _take(self, channel: int, data: bytes) -> None:
         if channel % 2 == 0 and channel // 2 < len(self._carried):
@@ -156,7 +174,7 @@ class ChannelForward:
             with contextlib.suppress(ConnectionError):
                 if why:
                     await self._tunnel.send_bytes(channels.message(2 * number + 1, why.encode()))
-                if all(carried.over for carried in self._carried):
-                    await self._tunnel.close()
+            if all(carried.over for carried in self._carried):
+                self._ended.set()
 
         return Carried(lambda: dialling(port), show, over)

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 MESSAGE_BYTES = 32 << 20
 """Longest message taken from a client."""
+CLOSE_SECONDS = 600.0
+"""Longest wait for the other end's farewell: it may be passing our last output on to somebody who reads slowly."""
 
 
 def routes(kubelet: Kubelet) -> list[web.RouteDef]:
@@ -68,14 +70,23 @@ async def _converse(
     request: web.Request, wish: channels.Wish, begun: Awaitable[session.Session]
 ) -> web.WebSocketResponse:
     socket = web.WebSocketResponse(
-        protocols=channels.PROTOCOLS, max_msg_size=MESSAGE_BYTES, compress=False, timeout=2.0
+        protocols=channels.PROTOCOLS, max_msg_size=MESSAGE_BYTES, compress=False, timeout=CLOSE_SECONDS
     )
     await socket.prepare(request)
     try:
         visit = await begun
     except (GlasshiveError, OSError) as error:
         await _last_word(socket, channels.status(None, str(error)))
-        return socket
+    else:
+        await _both_ways(socket, visit, wish)
+    # Only now, when no other task reads from it, does closing wait for the other end's farewell. A socket that goes
+    # earlier breaks what that end still sends, and a write that fails makes it forget what it has not read yet.
+    with contextlib.suppress(ConnectionError):
+        await socket.close()
+    return socket
+
+
+async def _both_ways(socket: web.WebSocketResponse, visit: session.Session, wish: channels.Wish) -> None:
     incoming = asyncio.create_task(_incoming(socket, visit), name="exec input")
     outgoing = asyncio.create_task(_outgoing(socket, visit, wish), name="exec output")
     try:
@@ -87,7 +98,6 @@ async def _converse(
             if not task.done():
                 task.cancel()
         await asyncio.gather(incoming, outgoing, return_exceptions=True)
-    return socket
 
 
 async def _incoming(socket: web.WebSocketResponse, visit: session.Session) -> None:
@@ -127,4 +137,3 @@ async def _outgoing(socket: web.WebSocketResponse, visit: session.Session, wish:
 async def _last_word(socket: web.WebSocketResponse, status: bytes) -> None:
     with contextlib.suppress(ConnectionError):
         await socket.send_bytes(channels.message(channels.ERROR, status))
-        await socket.close()

@@ -60,6 +60,11 @@ class Channel:
         """Whether the source should stop producing for now."""
         return len(self._queue) >= QUEUE_FRAMES
 
+    @property
+    def unsent(self) -> bool:
+        """Whether frames wait for room at the other end."""
+        return bool(self._queue)
+
     def send(self, letter: bytes, payload: bytes) -> None:
         """Send a frame, now or when the other end has room. Silently nothing if that end has gone."""
         if not self.open:

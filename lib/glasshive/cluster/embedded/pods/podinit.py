@@ -30,6 +30,8 @@ from glasshive.errors import GlasshiveError
 
 OWN_GRACE_SECONDS = 2.0
 """Between SIGTERM to this process itself and the end of its containers."""
+LAST_WORDS_SECONDS = 5.0
+"""Longest wait for output to be taken by those attached when all else has ended."""
 
 
 class PodInit:
@@ -42,6 +44,7 @@ class PodInit:
         self._selector = selectors.DefaultSelector()
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._watchers: list[Channel] = []
+        self._channels: set[Channel] = set()
         self._visits = Visits(self._selector, self._named)
         self._pipes: dict[str, list[Pipe]] = {}
         self._stop_grace: float | None = None
@@ -57,7 +60,7 @@ class PodInit:
         self._install_signals()
         listener.setblocking(False)
         self._selector.register(listener, selectors.EVENT_READ, lambda _events: self._accept(listener))
-        self._watchers.append(Channel(first, self._selector, self._on_frame, self._on_close))
+        self._watchers.append(self._channel(first))
         while True:
             self._advance()
             if self._changed:
@@ -66,6 +69,7 @@ class PodInit:
                 break
             for key, events in self._selector.select(self._timeout()):
                 key.data(events)
+        self._deliver()
         listener.close()
         with contextlib.suppress(FileNotFoundError):
             os.unlink(SOCKET_FILE, dir_fd=self._directory)
@@ -184,9 +188,22 @@ class PodInit:
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(BlockingIOError):
             peer, _ = listener.accept()
-            Channel(peer, self._selector, self._on_frame, self._on_close)
+            self._channel(peer)
+
+    def _channel(self, peer: socket.socket) -> Channel:
+        channel = Channel(peer, self._selector, self._on_frame, self._on_close)
+        self._channels.add(channel)
+        return channel
+
+    def _deliver(self) -> None:
+        """Before the end, wait a while for those who have not taken in yet what was said to them."""
+        deadline = time.monotonic() + LAST_WORDS_SECONDS
+        while any(channel.unsent for channel in self._channels) and time.monotonic() < deadline:
+            for key, events in self._selector.select(deadline - time.monotonic()):
+                key.data(events)
 
     def _on_close(self, channel: Channel) -> None:
+        self._channels.discard(channel)
         if channel in self._watchers:
             self._watchers.remove(channel)
         self._visits.closed(channel)
