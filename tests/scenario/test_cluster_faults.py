@@ -54,7 +54,12 @@ def kill_process(cluster, name):
     before = process(cluster, name)
     assert before.pid
     os.kill(before.pid, signal.SIGKILL)
-    until(lambda: process(cluster, name).ready and process(cluster, name).pid != before.pid)
+
+    def successor():  # one look: in two, the old one's readiness and the new one's pid could be seen together
+        now = process(cluster, name)
+        return now.ready and now.pid != before.pid
+
+    until(successor)
     after = process(cluster, name)
     assert after.restarts == before.restarts + 1
     assert after.last_exit == "signal 9"
@@ -65,6 +70,11 @@ def drops(cluster):
     """Packets dropped so far, but for multicast, which pods send on their own when they start (IPv6 group reports)."""
     rows = [(node, row) for node in ("node1", "node2") for row in cluster.drops(node)]
     return {(n, row["reason"], row["direction"]): row["packets"] for n, row in rows if row["reason"] != "multicast"}
+
+
+def but_late_answers(counts):
+    """Without what was meant for nobody: when a load's pod has ended, answers to its last words are on their way."""
+    return {key: packets for key, packets in counts.items() if key[1] != "no-endpoint"}
 
 
 def until(holds, seconds=15.0):
@@ -114,9 +124,11 @@ def test_killed_agents_lose_no_connection(cluster):
     before = drops(cluster)
     for node in ("node1", "node2"):
         kill_process(cluster, node)
+    if '"final"' not in cluster.logs("load-agents"):
+        assert drops(cluster) == before
     final = finish_load(cluster, "load-agents")
     assert (final["errors"], final["connects"]) == (0, CONNECTIONS), final
-    assert drops(cluster) == before
+    assert but_late_answers(drops(cluster)) == but_late_answers(before)
     assert any("agent node2 ended with signal 9" in event for event in cluster.status().events)
 
 
@@ -126,9 +138,11 @@ def test_killed_control_plane_disturbs_no_traffic_and_comes_back(cluster):
     start_load(cluster, "load-control")
     before = drops(cluster)
     kill_process(cluster, "control-plane")
+    if '"final"' not in cluster.logs("load-control"):
+        assert drops(cluster) == before
     final = finish_load(cluster, "load-control")
     assert (final["errors"], final["connects"]) == (0, CONNECTIONS), final
-    assert drops(cluster) == before
+    assert but_late_answers(drops(cluster)) == but_late_answers(before)
     assert cluster.get("configmap", "kept")["data"] == {"a": "b"}
     assert cluster.kubectl("get", "nodes").stdout.count(" Ready ") == 2
     cluster.apply(pod("later", "glasshive/client", "node2"))

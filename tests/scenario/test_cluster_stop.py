@@ -100,7 +100,7 @@ def test_resolver_stopped_addresses_still_work(cluster):
 def test_what_dies_by_itself_is_still_restarted(cluster):
     before = process(cluster, "node1-dns")
     os.kill(before.pid, signal.SIGKILL)
-    until(lambda: process(cluster, "node1-dns").ready and process(cluster, "node1-dns").pid != before.pid)
+    until(lambda: (now := process(cluster, "node1-dns")).ready and now.pid != before.pid)
     assert process(cluster, "node1-dns").restarts == before.restarts + 1
 
 
