@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from glasshive import bpf
-from glasshive.errors import VerifierError
+from glasshive.bpf import bcc, describe
+from glasshive.errors import NotFoundError, VerifierError
+from glasshive.lab.programs import TeachingProgram
 
 BPF = Path(__file__).resolve().parents[2] / "bpf"
 MOST_LINES = 60
@@ -52,3 +54,45 @@ def test_the_refusal_is_at_the_line_it_is_about() -> None:
     with pytest.raises(VerifierError, match="invalid access to packet") as caught:
         bpf.ObjectSpec.open(teaching_object("no_bounds")).load()
     assert re.search(rf"no_bounds\.bpf\.c:{wanted}\b", caught.value.summary)
+
+
+def test_a_teaching_program_is_shown_and_takes_packets() -> None:
+    with TeachingProgram.open("count_ports") as count:
+        assert count.send(udp_packet(53)).retval == 0
+        assert count.send(udp_packet(53), mark=7).retval == 0
+        assert [row["value"] for row in count.rows("ports")] == [2]
+        function = count.shown.functions[0]
+        source = (BPF / "labs" / "count_ports.bpf.c").read_text(encoding="utf-8").splitlines()
+        proof = next(number for number, line in enumerate(source, 1) if "(udp + 1) > end" in line)
+        assert any(step.line == proof and "goto" in step.text for step in function.translated)
+        assert any(step.line == proof and "pkt" in step.state for step in function.walk)
+        assert function.statistics["walked"] >= len({step.number for step in function.walk})
+        with pytest.raises(NotFoundError, match=r"no map 'port' \(ports\)"):
+            count.rows("port")
+    with pytest.raises(NotFoundError, match="has been unloaded"):
+        count.send(udp_packet(53))
+
+
+def test_a_refused_teaching_program_is_a_value() -> None:
+    refused = TeachingProgram.open("no_bounds")
+    assert refused.refused
+    assert refused.shown.refused is not None
+    assert "refused here" in refused.shown.line(refused.shown.refused.line)
+    assert "R1 offset is outside of the packet" in refused.shown.functions[0].log
+    with pytest.raises(NotFoundError, match="was refused by the verifier"):
+        refused.send(udp_packet(53))
+
+
+def test_an_unknown_teaching_program_lists_those_there_are() -> None:
+    with pytest.raises(NotFoundError, match="count_ports"):
+        TeachingProgram.open("count_port")
+
+
+def test_a_cell_is_described_line_by_line() -> None:
+    if not bcc.probe.tools._bcc():
+        pytest.skip("bcc is not installed (apt-get install python3-bpfcc)")
+    cell = "BPF_HASH(counts, u32, u64);\nint drop_all(struct xdp_md *ctx)\n{\n    return XDP_DROP;\n}\n"
+    with bcc.run(cell, name="cell", first_line=2) as running:
+        shown = describe.running_cell(running, 2)
+    assert {step.line for step in shown.functions[0].translated} == {5}
+    assert shown.maps[0].key_bytes == 4

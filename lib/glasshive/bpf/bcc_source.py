@@ -47,6 +47,11 @@ class Source:
         """Take our marks out of a log."""
         return _MARK.sub("", log)
 
+    def marked_line(self, text: str) -> int:
+        """Read the line's number off a line that carries our mark, 0 if it carries none."""
+        marks = _MARK.findall(text)
+        return int(marks[-1]) if marks else 0
+
     def line(self, number: int) -> str:
         """Give the line that the reader sees as ``number``, without its indentation."""
         lines = self.text.splitlines()

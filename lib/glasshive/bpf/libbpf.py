@@ -50,6 +50,8 @@ _PROTOTYPES: dict[str, tuple[Any, list[Any]]] = {
     "bpf_program__set_expected_attach_type": (_i, [_p, _i]),
     "bpf_program__set_autoload": (_i, [_p, ctypes.c_bool]),
     "bpf_program__insn_cnt": (_z, [_p]),
+    "bpf_program__set_log_level": (_i, [_p, _u]),
+    "bpf_program__set_log_buf": (_i, [_p, _p, _z]),
     "bpf_program__fd": (_i, [_p]),
 }
 

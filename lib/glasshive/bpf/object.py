@@ -9,7 +9,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Self
@@ -65,16 +65,25 @@ class ObjectSpec:
         """The object's ``const volatile`` variables."""
         return Rodata(self.btf, ".rodata", self._rodata_before)
 
-    def load(self, pins: str | os.PathLike[str] | None = None, only: Collection[str] | None = None) -> LoadedObject:
+    def load(
+        self,
+        pins: str | os.PathLike[str] | None = None,
+        only: Collection[str] | None = None,
+        listen: Callable[[str, int], None] | None = None,
+    ) -> LoadedObject:
         """Load into the kernel: all programs, or ``only`` those named.
 
         Maps of which a pin of the same name exists below ``pins`` are reused (MapIncompatibleError when they do not
-        fit); nothing is pinned. Raises VerifierError, PermissionNeededError, CapabilityError or BpfError.
+        fit); nothing is pinned. ``listen`` gets each program's name and libbpf pointer before it is loaded.
+        Raises VerifierError, PermissionNeededError, CapabilityError or BpfError.
         """
         lib = libbpf.library()
         handle = self._open()
         try:
             reused = self._prepare(handle, Path(pins) if pins is not None else None, only)
+            if listen is not None:
+                for program in handle_of.programs(handle):
+                    listen(lib.bpf_program__name(program).decode(), program)
             with libbpf.caught_messages() as messages:
                 result = lib.bpf_object__load(handle)
             if result < 0:

@@ -23,6 +23,7 @@ from glasshive.model.check_result import CheckResult, Verdict
 from glasshive.model.traffic import DropCount
 
 if TYPE_CHECKING:
+    from glasshive.lab.programs import TeachingProgram
     from glasshive.widgets import DropsChart, MapTable, Question, TopologyView
 
 CHECK_SECONDS = 10.0
@@ -262,6 +263,14 @@ class Lab:
                 link = links[pin.id]
                 found.append(f"{link.attach_type.lower()}: {programs.get(link.program_id, '?')}")
         return sorted(found)
+
+    def program(self, name: str) -> TeachingProgram:
+        """Load a teaching program of ``bpf/labs`` and show it: source, instructions, maps, or why it was refused."""
+        from glasshive.lab.programs import TeachingProgram
+
+        loaded = TeachingProgram.open(name, self.entry.folder)
+        self._views.append(loaded)
+        return loaded
 
     # --- questions and checks ---
 

@@ -12,12 +12,19 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from glasshive.widgets.drops import DropsChart
     from glasshive.widgets.map_table import MapTable
+    from glasshive.widgets.program_view import ProgramView
     from glasshive.widgets.question import Question
     from glasshive.widgets.topology import TopologyView
 
-__all__ = ["DropsChart", "MapTable", "Question", "TopologyView"]
+__all__ = ["DropsChart", "MapTable", "ProgramView", "Question", "TopologyView"]
 
-_WHERE = {"DropsChart": "drops", "MapTable": "map_table", "Question": "question", "TopologyView": "topology"}
+_WHERE = {
+    "DropsChart": "drops",
+    "MapTable": "map_table",
+    "ProgramView": "program_view",
+    "Question": "question",
+    "TopologyView": "topology",
+}
 
 
 def __getattr__(name: str) -> Any:

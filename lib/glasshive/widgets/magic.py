@@ -9,6 +9,7 @@
 leaves a ``glasshive.bpf.bcc.Running`` in the variable ``execs`` (``bpf`` if no name is given), so that
 ``execs.frame("counts")`` is a pandas table. Running the cell again unloads what it loaded before; so does the end of
 the notebook's kernel.
+Its picture is a ``ProgramView``: the cell's lines beside the instructions that the kernel runs for them.
 ``%%bpf --refused NAME`` says that the cell is meant to be refused: its complaint is shown and the notebook goes on,
 and it is an error if the kernel accepts it. Complaints count lines as the cell does; the ``%%bpf`` line is line 1.
 """
@@ -17,25 +18,32 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from glasshive.bpf import describe
 from glasshive.errors import CompileError, GlasshiveError, UsageError, VerifierError
 
 if TYPE_CHECKING:
     from glasshive.bpf.bcc import Running
+    from glasshive.model.program_text import ProgramText
 
 _USAGE = "%%bpf [--refused] [NAME]"
+_FIRST_LINE = 2  # the %%bpf line is line 1
 
 
 class Refusal:
-    """What compiler or verifier said about a cell; ``log`` is all of it."""
+    """What compiler or verifier said about a cell; ``log`` is all of it, ``shown`` the cell with the line marked."""
 
-    def __init__(self, error: CompileError | VerifierError, name: str) -> None:
+    def __init__(self, error: CompileError | VerifierError, name: str, cell: str = "") -> None:
         self.name = name
         self.by = "verifier" if isinstance(error, VerifierError) else "compiler"
         self.summary = error.summary if isinstance(error, VerifierError) else error.message
         self.log = error.log
+        self.shown = describe.refused_cell(name, cell, error, _FIRST_LINE)
 
     def __repr__(self) -> str:
         return f"{self.name}: refused by the {self.by}\n  {self.summary}"
+
+    def _repr_mimebundle_(self, **options: Any) -> Any:
+        return _bundle(self.shown, repr(self), options)
 
 
 def bpf(line: str, cell: str) -> Running | Refusal:
@@ -49,11 +57,11 @@ def bpf(line: str, cell: str) -> Running | Refusal:
     _unload(shell.user_ns.get(name))
     result: Running | Refusal
     try:
-        result = bcc.run(cell, name=name, first_line=2)
+        result = bcc.run(cell, name=name, first_line=_FIRST_LINE)
     except (CompileError, VerifierError) as error:
         if not refused:
             raise _briefly(error) from None
-        result = Refusal(error, name)
+        result = Refusal(error, name, cell)
     except GlasshiveError as error:
         raise _briefly(error) from None
     else:
@@ -63,6 +71,22 @@ def bpf(line: str, cell: str) -> Running | Refusal:
             raise _briefly(UsageError(accepted, hint="leave --refused out"))
     shell.user_ns[name] = result
     return result
+
+
+def _bundle(shown: ProgramText, twin: str, options: dict[str, Any]) -> Any:
+    """A view's output with ``twin`` as its text."""
+    from glasshive.widgets.program_view import ProgramView
+
+    bundle = ProgramView(shown)._repr_mimebundle_(**options)
+    (bundle[0] if isinstance(bundle, tuple) else bundle)["text/plain"] = twin
+    return bundle
+
+
+def _running_bundle(running: Running, **options: Any) -> Any:
+    """Show what a cell runs; what has been unloaded is only its text."""
+    if running.closed:
+        return {"text/plain": repr(running)}
+    return _bundle(describe.running_cell(running, _FIRST_LINE), repr(running), options)
 
 
 def _arguments(line: str) -> tuple[bool, str]:
@@ -89,7 +113,9 @@ def _briefly(error: GlasshiveError) -> GlasshiveError:
 
 
 def load_ipython_extension(shell: Any) -> None:
-    """Register the magic; called by ``%load_ext glasshive``."""
+    """Register the magic and the picture of what it loads; called by ``%load_ext glasshive``."""
+    bundles = shell.display_formatter.mimebundle_formatter
+    bundles.for_type_by_name("glasshive.bpf.bcc", "Running", _running_bundle)
     shell.register_magic_function(bpf, magic_kind="cell", magic_name="bpf")
 
 
