@@ -52,6 +52,8 @@ def names(cluster):
         found |= {address: f"{pod.name} v{family}" for family, address in zip((4, 6), pod.addresses, strict=True)}
         mine = [row for row in cluster.maps(pod.node, "endpoints") if row["address"] == pod.addresses[0]]
         found[str(mine[0]["identity"])] = f"identity of {pod.name}"
+    names = [row for row in cluster.maps("node1", "endpoints") if row["address"] == "10.96.0.10"]
+    found[str(names[0]["identity"])] = "identity of the name service"
     return found
 
 

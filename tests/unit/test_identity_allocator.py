@@ -8,10 +8,13 @@ from contextlib import asynccontextmanager
 from enum import IntEnum
 from pathlib import Path
 
+import pytest
+
 from control_plane import eventually, served
 from glasshive import api
-from glasshive.api.cilium_identity import CILIUM_IDENTITY, from_object, to_object
+from glasshive.api.cilium_identity import CILIUM_IDENTITY, HEARTBEAT, from_object, to_object
 from glasshive.api.resources import CUSTOM_RESOURCE_DEFINITION
+from glasshive.errors import ApiError
 from glasshive.identity.allocator import IdentityAllocator
 from glasshive.identity.reserved import ReservedIdentities
 from glasshive.identity.table import IdentityTable, NumberChange
@@ -119,5 +122,58 @@ def test_without_the_api_there_is_no_number_and_later_there_is(tmp_path: Path) -
             assert [one.labels for one in changes] == [WEB]
             await node.stop()
             await client.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_marked_identity_is_unmarked_before_it_is_used(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with allocators(tmp_path, 2) as (client, (first, second)):
+            number = await first.resolve(WEB, 5)
+            await eventually(lambda: second.number(WEB) == number, 5)
+            stamp = {"metadata": {"annotations": {HEARTBEAT: "2026-01-01T00:00:00Z"}}}
+            old = await client.patch(CILIUM_IDENTITY, str(number), stamp)
+            await eventually(lambda: not second.ready(WEB), 5)
+            assert await second.resolve(WEB, 5) == number
+            assert second.ready(WEB)
+            meta = old["metadata"]
+            with pytest.raises(ApiError) as refused:
+                await client.delete(
+                    CILIUM_IDENTITY, str(number), uid=meta["uid"], resource_version=meta["resourceVersion"]
+                )
+            assert refused.value.code == 409, "what the operator judged is not what is there now"
+
+    asyncio.run(scenario())
+
+
+def test_an_identity_in_use_comes_back_with_its_number_when_somebody_deletes_it(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with allocators(tmp_path, 2) as (client, (first, second)):
+            first.in_use = lambda labels: labels == WEB
+            number, other = await first.resolve(WEB, 5), await first.resolve(DB, 5)
+            await eventually(lambda: second.number(WEB) == number and second.number(DB) == other, 5)
+            for one in (number, other):
+                await client.delete(CILIUM_IDENTITY, str(one))
+            await eventually(lambda: first.number(DB) is None and second.number(DB) is None, 5)
+            await eventually(lambda: second.number(WEB) == number, 5)
+            assert first.number(WEB) == number
+            names = [one["metadata"]["name"] for one in (await client.list(CILIUM_IDENTITY)).items]
+            assert names == [str(number)]
+
+    asyncio.run(scenario())
+
+
+def test_a_number_that_others_took_is_theirs_and_its_user_gets_another(tmp_path: Path) -> None:
+    async def scenario() -> None:
+        async with allocators(tmp_path, 1) as (client, (node,)):
+            node.in_use = lambda labels: labels == WEB
+            number = await node.resolve(WEB, 5)
+            assert number is not None
+            taken = to_object(Identity(number, DB))
+            stored = await client.get(CILIUM_IDENTITY, str(number))
+            taken["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"]
+            await client.replace(CILIUM_IDENTITY, taken)
+            await eventually(lambda: node.number(DB) == number, 5)
+            await eventually(lambda: node.number(WEB) not in (None, number), 5)
 
     asyncio.run(scenario())

@@ -6,8 +6,8 @@ from enum import IntEnum
 
 import pytest
 
-from glasshive.errors import BpfError, ExhaustedError
-from glasshive.identity.labels import relevant, security_labels
+from glasshive.errors import BpfError, ExhaustedError, UsageError
+from glasshive.identity.labels import LabelFilter, relevant, security_labels
 from glasshive.identity.reserved import ReservedIdentities
 from glasshive.identity.table import IdentityTable, NumberChange
 from glasshive.model.identity import CLUSTER_MAX, Identity
@@ -42,6 +42,32 @@ def test_labels_that_differ_between_replicas_do_not_count(key: str, counts: bool
     assert relevant(key) is counts
 
 
+def test_an_including_pattern_of_the_user_means_only_these() -> None:
+    chosen = LabelFilter(["k8s:app$", "k8s:team"])
+    assert chosen.relevant("app")
+    assert chosen.relevant("team/name")
+    assert not chosen.relevant("tier")
+    assert not chosen.relevant("app", source="container")
+    assert chosen.relevant("io.kubernetes.pod.namespace"), "the usual patterns stay"
+    assert chosen.relevant("host", source="reserved")
+
+
+def test_ignoring_patterns_only_take_away_and_the_longer_match_wins() -> None:
+    chosen = LabelFilter(["!tier", "k8s:!owner"])
+    assert not chosen.relevant("tier")
+    assert not chosen.relevant("owner")
+    assert chosen.relevant("app")
+    longer = LabelFilter([r"pod-template-hash\.keep"])
+    assert longer.relevant("pod-template-hash.keep")
+    assert not longer.relevant("pod-template-hash")
+
+
+@pytest.mark.parametrize("text", ["", "k8s:", "!", "("])
+def test_a_pattern_that_is_none_is_refused_in_words(text: str) -> None:
+    with pytest.raises(UsageError, match="labels: "):
+        LabelFilter([text])
+
+
 def test_replicas_have_one_identity_and_namespaces_tell_them_apart() -> None:
     first = security_labels({"app": "web", "pod-template-hash": "1"}, "default", cluster="hive")
     second = security_labels({"pod-template-hash": "2", "app": "web"}, "default", cluster="hive")
@@ -74,7 +100,7 @@ def test_reserved_names_follow_the_c_enum() -> None:
     assert reserved.name(1) == "host"
     assert reserved.name(256) is None
     assert reserved.cluster_min == 256
-    assert reserved.identities()[1] == Identity(1, Labels.of(["reserved:host"]))
+    assert reserved.identities()[0] == Identity(1, Labels.of(["reserved:host"]))
     with pytest.raises(BpfError, match="make bpf"):
         ReservedIdentities(IntEnum("Empty", {}))
 

@@ -54,7 +54,7 @@ class Agent:
         self.client = client or Client(socket=config.api_socket)
         self._own_client = client is None
         self.ready = asyncio.Event()
-        self.view = ClusterView(self.client, config.cluster)
+        self.view = ClusterView(self.client, config.cluster, config.labels)
         self.features: list[tuple[str, Feature]] = []
         self._began = time.monotonic()
         self._started_in_ms = 0.0
@@ -70,7 +70,7 @@ class Agent:
         self.identities = PodIdentities(self.client, self.datapath, self.view)
         self.cni = CniServer(self.datapath, self.identities.identity_of)
         self.cni.ready = lambda: "" if self.ready.is_set() else "its agent is starting"
-        context = AgentContext(self.config, self.datapath, self.view, self.identities, self.drops)
+        context = AgentContext(self.config, self.client, self.datapath, self.view, self.identities, self.drops)
         for name, make in FEATURES:
             feature = make(context)
             self.features.append((name, feature))

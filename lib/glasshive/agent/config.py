@@ -34,6 +34,8 @@ class AgentConfig:
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16", "fd00:10:96::/112")
     host_services: tuple[str, ...] = ()
     """Service addresses that a process of the node itself answers at, such as the cluster's name service."""
+    labels: tuple[str, ...] = ()
+    """Which labels make identities, beside the usual ones (``identity.labels.LabelFilter``)."""
     mtu: int = 1500
     device: str = "eth0"
     masquerade: bool = True

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 
 from glasshive import bpf
@@ -33,7 +34,7 @@ from glasshive.ipcache.sync import IpcacheSync
 from glasshive.maps.drops import DropNames
 from glasshive.maps.endpoints import EndpointsMap, HostEntry
 from glasshive.maps.ipcache import IpcacheMap
-from glasshive.model.address import is_ipv4, parse
+from glasshive.model.address import Address, is_ipv4, parse
 from glasshive.model.node import NodeFacts
 from glasshive.net import netlink
 from glasshive.node import devices
@@ -44,6 +45,8 @@ from glasshive.routing.sync import RouteSync
 log = logging.getLogger(__name__)
 
 ENDPOINTS_LEAST, ENDPOINTS_MOST, ENDPOINTS_SPARE = 4_096, 32_768, 16
+IPCACHE_ENTRIES = 512_000
+"""The trie allocates as it grows."""
 HURRY_SECONDS = 0.25
 """How long RCU stays expedited after the last change to pods' programs."""
 
@@ -71,6 +74,7 @@ class Datapath:
         self._calm: asyncio.TimerHandle | None = None
         self._wire: netlink.Socket | None = None
         self._host_entries: list[HostEntry] = []
+        self._services_before: dict[Address, int] = {}
 
     def start(self) -> None:
         """Bring the node's datapath up, or take it over. Errors name what is missing; a second start mends the rest."""
@@ -85,7 +89,7 @@ class Datapath:
             tunnel, masquerade = config.tunnel, config.masquerade
             return node_config(node, made, flags, tunnel=tunnel, masquerade=masquerade, families=config.ip_families)
 
-        entries = {"endpoints": endpoint_entries(node), **config.map_entries}
+        entries = {"endpoints": endpoint_entries(node), "ipcache": IPCACHE_ENTRIES, **config.map_entries}
         self.objects = objects.load(config.objects, config.pins, told, tunnel=config.tunnel, map_entries=entries)
         self.timing_ms["load"] = _since(loading)
         self._build(made)
@@ -129,7 +133,10 @@ class Datapath:
         identity = self.reserved.number("host")
         entries = [HostEntry(one, made.device, identity, host, made.device_mac) for one in self.node.addresses]
         entries += [HostEntry(one, made.host, identity, router) for one in self.node.routers()]
-        return entries + [HostEntry(parse(text), made.host, identity, host) for text in self.config.host_services]
+        for service in (parse(text) for text in self.config.host_services):
+            known = self._services_before.get(service, identity)
+            entries.append(HostEntry(service, made.host, known, host))
+        return entries
 
     def _build(self, made: Devices) -> None:
         """Put the parts together; nothing in the kernel changes here."""
@@ -147,12 +154,14 @@ class Datapath:
         mtu = pod_mtu(fabric_mtu, tunnel=config.tunnel, underlay_ipv4=_underlay_is_ipv4(self.node))
         self.ways = Ways(made.device, made.host, config.tunnel, mtu)
         self.routes = RouteSync(self._wire)
+        kernel = EndpointsMap(objects.needed(found, "maps", "endpoints"))
+        self._services_before = kernel.identities([parse(text) for text in config.host_services])
         self._host_entries = self._own_addresses(made)
         programs = PodPrograms(
             objects.needed(found, "programs", "from_pod"), objects.needed(found, "programs", "to_pod")
         )
         parts = Parts(
-            endpoints=EndpointsMap(objects.needed(found, "maps", "endpoints")),
+            endpoints=kernel,
             ipcache=self.ipcache,
             links=PodLinks(config.pins / "links", programs),
             store=EndpointStore(config.endpoints_file),
@@ -161,6 +170,13 @@ class Datapath:
         )
         self.endpoints = EndpointTable(parts, mtu)
         self.departures = Departures(self.endpoints)
+
+    def set_services(self, addresses: Sequence[Address], identity: int) -> None:
+        """Service addresses that the node itself answers at have this identity."""
+        changed = [replace(one, identity=identity) for one in self._host_entries if one.address in addresses]
+        self._host_entries = [one for one in self._host_entries if one.address not in addresses] + changed
+        self.endpoints.parts.endpoints.put_host(changed)
+        self.ipcache.set_services(addresses, identity)
 
     def reconcile(self) -> int:
         """Compare endpoints and ipcache with the kernel's maps and mend these; how many entries were wrong."""
@@ -171,6 +187,8 @@ class Datapath:
         """Endpoints as they should be; ipcache and routes of this node. Other nodes' stay until the API told all."""
         self.endpoints.parts.endpoints.reconcile(self.endpoints, self._host_entries)
         self.ipcache.set_node(self.node)
+        for identity in set(self._services_before.values()):
+            self.ipcache.set_services(list(self._services_before), identity)
         self.ipcache.flush()
         self.routes.add(desired([self.node], self.node.name, self.ways))
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from glasshive.errors import UsageError
-from glasshive.identity.labels import security_labels
+from glasshive.identity.labels import LabelFilter, security_labels
 from glasshive.kube.objects import labels_of, uid_of
 from glasshive.model.address import Address, Prefix, parse
 from glasshive.model.endpoint import PodRef
@@ -41,7 +41,9 @@ def pod_ref(obj: Mapping[str, Any]) -> PodRef:
     return PodRef(meta.get("namespace") or "default", meta["name"], uid_of(dict(obj)))
 
 
-def pod_facts(obj: Mapping[str, Any], namespace_labels: Mapping[str, str], cluster: str) -> PodFacts:
+def pod_facts(
+    obj: Mapping[str, Any], namespace_labels: Mapping[str, str], cluster: str, chosen: LabelFilter | None = None
+) -> PodFacts:
     """What a node needs of a Pod."""
     spec, status = obj.get("spec") or {}, obj.get("status") or {}
     texts = [one.get("ip") for one in status.get("podIPs") or ()] or [status.get("podIP")]
@@ -54,13 +56,15 @@ def pod_facts(obj: Mapping[str, Any], namespace_labels: Mapping[str, str], clust
         ref=pod_ref(obj),
         node=spec.get("nodeName") or "",
         addresses=tuple(addresses),
-        labels=pod_labels(obj, namespace_labels, cluster),
+        labels=pod_labels(obj, namespace_labels, cluster, chosen),
         host_network=bool(spec.get("hostNetwork")),
         finished=status.get("phase") in _FINISHED,
     )
 
 
-def pod_labels(obj: Mapping[str, Any], namespace_labels: Mapping[str, str], cluster: str) -> Labels:
+def pod_labels(
+    obj: Mapping[str, Any], namespace_labels: Mapping[str, str], cluster: str, chosen: LabelFilter | None = None
+) -> Labels:
     """The labels that a Pod's identity is given for."""
     return security_labels(
         labels_of(dict(obj)),
@@ -68,6 +72,7 @@ def pod_labels(obj: Mapping[str, Any], namespace_labels: Mapping[str, str], clus
         namespace_labels=namespace_labels,
         service_account=(obj.get("spec") or {}).get("serviceAccountName") or "default",
         cluster=cluster,
+        chosen=chosen,
     )
 
 

@@ -13,10 +13,13 @@ from typing import Any, Protocol
 from glasshive.agent.config import AgentConfig
 from glasshive.agent.datapath import Datapath
 from glasshive.agent.drop_watch import DropWatch
+from glasshive.agent.endpoint_objects import EndpointObjects
 from glasshive.agent.housekeeping import Housekeeping
 from glasshive.agent.node_routes import NodeRoutes
 from glasshive.agent.pod_identities import PodIdentities
+from glasshive.agent.service_identities import ServiceIdentities
 from glasshive.agent.view import ClusterView
+from glasshive.kube.client import Client
 
 
 class Feature(Protocol):
@@ -37,6 +40,7 @@ class AgentContext:
     """What features are made from."""
 
     config: AgentConfig
+    client: Client
     datapath: Datapath
     view: ClusterView
     identities: PodIdentities
@@ -46,6 +50,8 @@ class AgentContext:
 FEATURES: tuple[tuple[str, Callable[[AgentContext], Feature]], ...] = (
     ("drops", lambda context: context.drops),
     ("identity", lambda context: context.identities),
+    ("services", lambda it: ServiceIdentities(it.client, it.datapath, it.view, it.identities)),
+    ("endpoints", lambda it: EndpointObjects(it.client, it.datapath, it.identities)),
     ("routing", lambda context: NodeRoutes(context.datapath, context.view, context.identities)),
     ("conntrack", lambda context: Housekeeping(context.datapath)),
 )

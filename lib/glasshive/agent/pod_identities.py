@@ -21,8 +21,9 @@ from glasshive.errors import ApiError, DeadlineError
 from glasshive.identity.allocator import IdentityAllocator
 from glasshive.identity.table import NumberChange
 from glasshive.kube.client import Client
+from glasshive.model.address import Address
 from glasshive.model.endpoint import PodRef
-from glasshive.model.labels import Labels
+from glasshive.model.labels import NO_LABELS, Labels
 from glasshive.model.pod import PodFacts
 
 SYNC_SECONDS = 30.0
@@ -40,10 +41,12 @@ class PodIdentities:
         self._init = datapath.reserved.number("init")
         self._pods: dict[PodRef, PodFacts] = {}
         self._by_labels: defaultdict[Labels, set[PodRef]] = defaultdict(set)
+        self._services: tuple[Labels, tuple[Address, ...]] | None = None
         self.allocator = IdentityAllocator(client, datapath.reserved, self._on_number)
+        self.allocator.in_use = self.in_use
         self._task: asyncio.Task[None] | None = None
-        self.on_endpoint: list[Callable[[int], None]] = []
-        """Told the id of a local endpoint whose identity has changed."""
+        self.before_change: list[Callable[[NumberChange], None]] = []
+        """Told of a number before anything in the kernel stands for it: who has rules for it writes them then."""
 
     async def start(self) -> None:
         """Follow identities and pods."""
@@ -74,9 +77,26 @@ class PodIdentities:
         if labels is None:
             return self._init
         number = self.allocator.number(labels)
-        if number is None:
+        if not self.allocator.ready(labels):
             number = await self.allocator.resolve(labels, ADD_PATIENCE_SECONDS)
         return self._init if number is None else number
+
+    def pod(self, namespace: str, name: str) -> PodFacts | None:
+        """What is known of a pod."""
+        return self._view.pod(namespace, name)
+
+    def in_use(self, labels: Labels) -> bool:
+        """Whether a pod or a service of this node has these labels."""
+        if self._services is not None and self._services[0] == labels:
+            return True
+        mine = self._datapath.config.node
+        return any(_runs_on(self._pods[ref], mine) for ref in self._by_labels.get(labels, ()))
+
+    def set_services(self, labels: Labels, addresses: tuple[Address, ...]) -> None:
+        """Addresses that the node itself answers at stand for what has these labels."""
+        self._services = labels, addresses
+        self.allocator.request(labels)
+        self._join_services()
 
     async def _ask(self, pod: PodRef) -> Labels | None:
         """The informer has not seen the pod yet: ask the API itself, once."""
@@ -99,13 +119,17 @@ class PodIdentities:
             return
         self._pods[ref] = facts
         self._by_labels[facts.labels].add(ref)
-        if facts.node == self._datapath.config.node and not facts.host_network and not facts.finished:
+        if _runs_on(facts, self._datapath.config.node):
             self.allocator.request(facts.labels)
         self._join(ref, facts)
 
     def _on_number(self, change: NumberChange) -> None:
+        for told in self.before_change:
+            told(change)
         for ref in tuple(self._by_labels.get(change.labels, ())):
             self._join(ref, self._pods[ref])
+        if self._services is not None and self._services[0] == change.labels:
+            self._join_services()
 
     async def _join_all(self) -> None:
         """Once all identities are known, pods that have none are ``init``; until then nothing is said about them."""
@@ -114,6 +138,12 @@ class PodIdentities:
                 await self.allocator.wait_synced(SYNC_SECONDS)
         for ref, facts in tuple(self._pods.items()):
             self._join(ref, facts)
+
+    def _join_services(self) -> None:
+        labels, addresses = self._services or (NO_LABELS, ())
+        number = self.allocator.number(labels)
+        if number is not None:
+            self._datapath.set_services(addresses, number)
 
     def _join(self, ref: PodRef, facts: PodFacts) -> None:
         """Write what follows from a pod's labels as they are now known.
@@ -130,5 +160,8 @@ class PodIdentities:
         for endpoint in table.of_pod(ref.namespace, ref.name):
             if endpoint.identity != number and endpoint.pod.uid in ("", ref.uid):
                 table.set_identity(endpoint, number)
-                for told in self.on_endpoint:
-                    told(endpoint.id)
+
+
+def _runs_on(facts: PodFacts, node: str) -> bool:
+    """Whether a pod has, or will have, an endpoint on a node."""
+    return facts.node == node and not facts.host_network and not facts.finished

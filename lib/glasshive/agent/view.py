@@ -6,10 +6,11 @@ Objects are turned into facts here, once; subscribers get facts.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 
 from glasshive.agent.facts import node_facts, pod_facts, pod_labels, pod_ref
 from glasshive.api.resources import NAMESPACE, NODE, POD
+from glasshive.identity.labels import LabelFilter
 from glasshive.kube.client import Client
 from glasshive.kube.informer import Informer
 from glasshive.kube.objects import Object, labels_of
@@ -23,16 +24,21 @@ NodeHandler = Callable[[str, NodeFacts | None], None]
 PodHandler = Callable[[PodRef, PodFacts | None], None]
 """(reference, facts); None when the pod has gone. Called again when its namespace's labels change."""
 
+NamespaceHandler = Callable[[str, Mapping[str, str] | None], None]
+"""(name, labels); None when the namespace has gone."""
+
 _BY_NAMESPACE = "namespace"
 
 
 class ClusterView:
     """Informers of the kinds that every node follows."""
 
-    def __init__(self, client: Client, cluster: str) -> None:
+    def __init__(self, client: Client, cluster: str, labels: Iterable[str] = ()) -> None:
         self._cluster = cluster
+        self._filter = LabelFilter(labels)
         self._node_handlers: list[NodeHandler] = []
         self._pod_handlers: list[PodHandler] = []
+        self._namespace_handlers: list[NamespaceHandler] = []
         self._nodes: dict[str, NodeFacts] = {}
         self._informers = (
             Informer(client, NAMESPACE, self._on_namespace),
@@ -52,6 +58,10 @@ class ClusterView:
     def on_pod(self, handler: PodHandler) -> None:
         """Call ``handler`` for every pod of the cluster, from now on."""
         self._pod_handlers.append(handler)
+
+    def on_namespace(self, handler: NamespaceHandler) -> None:
+        """Call ``handler`` for every namespace, from now on, before its pods follow its labels."""
+        self._namespace_handlers.append(handler)
 
     async def start(self) -> None:
         """Begin to follow. Namespaces come first: pods' identities depend on their labels."""
@@ -88,9 +98,14 @@ class ClusterView:
             return None
         return self.labels_of_object(pod)
 
+    def pod(self, namespace: str, name: str) -> PodFacts | None:
+        """A pod's facts, None when it is not known."""
+        obj = self._pods.get(name, namespace)
+        return pod_facts(obj, self._namespace_labels(obj), self._cluster, self._filter) if obj is not None else None
+
     def labels_of_object(self, pod: Object) -> Labels:
         """Identity-relevant labels of a Pod object."""
-        return pod_labels(pod, self._namespace_labels(pod), self._cluster)
+        return pod_labels(pod, self._namespace_labels(pod), self._cluster, self._filter)
 
     def pod_count(self) -> int:
         """How many pods are known."""
@@ -99,7 +114,11 @@ class ClusterView:
     # -- events
 
     def _on_namespace(self, _: str, old: Object | None, new: Object | None) -> None:
-        if new is None or (old is not None and labels_of(old) == labels_of(new)):
+        if new is not None and old is not None and labels_of(old) == labels_of(new):
+            return
+        for handler in self._namespace_handlers:
+            handler((new or old or {})["metadata"]["name"], labels_of(new) if new is not None else None)
+        if new is None:
             return
         for pod in self._pods.by_index(_BY_NAMESPACE, new["metadata"]["name"]):
             self._tell_pod(pod)
@@ -127,7 +146,7 @@ class ClusterView:
             self._tell_gone(old)
 
     def _tell_pod(self, pod: Object) -> None:
-        facts = pod_facts(pod, self._namespace_labels(pod), self._cluster)
+        facts = pod_facts(pod, self._namespace_labels(pod), self._cluster, self._filter)
         for handler in self._pod_handlers:
             handler(facts.ref, facts)
 

@@ -12,6 +12,14 @@ CILIUM_IDENTITY = Resource(
     "cilium.io", "v2", "ciliumidentities", "CiliumIdentity", False, ("ciliumid",), categories=("cilium",)
 )
 
+HEARTBEAT = "io.cilium.heartbeat"
+"""Annotation of an identity that nobody uses: when the operator noticed. It deletes the object an interval later."""
+
+
+def marked(obj: dict[str, Any]) -> str:
+    """When the operator marked an identity for deletion; "" when it has not."""
+    return str((obj["metadata"].get("annotations") or {}).get(HEARTBEAT) or "")
+
 
 def to_object(identity: Identity) -> dict[str, Any]:
     """The object that announces an identity. Its labels repeat the pods' own, so that ``kubectl get -l`` finds it."""

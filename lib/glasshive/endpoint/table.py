@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 
@@ -29,6 +29,9 @@ log = logging.getLogger(__name__)
 
 _POD_MAC_PREFIX, _HOST_MAC_PREFIX = b"\x02\x67", b"\x06\x67"
 _IFLA_IFNAME, _IFA_ADDRESS = 3, 1
+
+
+Listener = Callable[[Endpoint | None, Endpoint | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +70,8 @@ class EndpointTable:
         self._ids = IdPool()
         self._by_owner: dict[str, Endpoint] = {}
         self._by_id: dict[int, Endpoint] = {}
+        self.listeners: list[Listener] = []
+        """Told of every endpoint that is attached (None, new), changed (old, new) or cut off (old, None)."""
         routers = parts.addresses.pool.routers
         self._gateways = PodAddresses(routers.ipv4, routers.ipv6)
         self._gateway_texts = tuple(str(one) if one else "" for one in (routers.ipv4, routers.ipv6))
@@ -118,6 +123,7 @@ class EndpointTable:
             undo.pop_all()
         self._by_owner[sandbox.owner] = endpoint
         self._by_id[number] = endpoint
+        self._tell(None, endpoint)
         return endpoint
 
     def cut(self, endpoint: Endpoint) -> None:
@@ -129,6 +135,7 @@ class EndpointTable:
             steps.callback(parts.store.remove, endpoint.id)
             steps.callback(parts.endpoints.delete, endpoint.addresses)
             steps.callback(parts.ipcache.remove_local, endpoint.id)
+        self._tell(endpoint, None)
 
     def bury(self, endpoint: Endpoint) -> None:
         """The device of an endpoint that was cut off has gone: its id is free, its addresses rest before reuse.
@@ -156,6 +163,7 @@ class EndpointTable:
         self.parts.store.save(changed)
         self._by_owner[owner_of(changed)] = changed
         self._by_id[changed.id] = changed
+        self._tell(endpoint, changed)
         return changed
 
     # -- after a restart
@@ -212,6 +220,10 @@ class EndpointTable:
         return wrong
 
     # -- inside
+
+    def _tell(self, old: Endpoint | None, new: Endpoint | None) -> None:
+        for listener in self.listeners:
+            listener(old, new)
 
     def _clear(self, endpoint: Endpoint) -> None:
         """Remove what a dead endpoint left in bpffs and on disk; its map entries go with the next reconciliation."""

@@ -2,6 +2,10 @@
 
 Known labels are answered from memory. New labels cost one API call, shared by everybody who asks meanwhile. While the
 API is away the answer is None: the caller uses ``init`` and asks again when told (``on_change``).
+
+The operator removes identities that no CiliumEndpoint names: it marks one first, and deletes it an interval later if
+nobody has changed it meanwhile. So whoever begins to use a marked identity takes the mark off before, and who uses one
+that is marked or deleted all the same puts that right; the number is never given to others while packets carry it.
 """
 
 from __future__ import annotations
@@ -11,7 +15,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from glasshive.api.cilium_identity import CILIUM_IDENTITY, from_object, to_object
+from glasshive.api.cilium_identity import CILIUM_IDENTITY, HEARTBEAT, from_object, marked, to_object
 from glasshive.errors import ApiError, DeadlineError, ExhaustedError
 from glasshive.identity.reserved import ReservedIdentities
 from glasshive.identity.table import IdentityTable, NumberChange
@@ -34,6 +38,10 @@ class IdentityAllocator:
         self._client = client
         self._first = reserved.cluster_min
         self._on_change = on_change
+        self.in_use: Callable[[Labels], bool] = lambda _: False
+        """Whether this node has a use for labels: their identity must not go."""
+        self._marked: set[int] = set()
+        self._mending: dict[int, asyncio.Task[None]] = {}
         self._pending: dict[Labels, asyncio.Task[int | None]] = {}
         self._informer = Informer(client, CILIUM_IDENTITY, self._on_event)
 
@@ -52,7 +60,7 @@ class IdentityAllocator:
 
     async def stop(self) -> None:
         """Stop following, give up what is being asked."""
-        tasks = list(self._pending.values())
+        tasks: list[asyncio.Task[Any]] = [*self._pending.values(), *self._mending.values()]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -75,10 +83,18 @@ class IdentityAllocator:
 
     async def resolve(self, labels: Labels, seconds: float) -> int | None:
         """The number of labels, allocated if need be; None when the API did not answer within ``seconds``."""
-        task = self.request(labels)
+        task: asyncio.Task[Any] | None = self.request(labels)
+        number = self.table.number(labels)
+        if task is None and number in self._marked:
+            task = self._mend(Identity(number, labels))
         if task is not None:
             await asyncio.wait((task,), timeout=seconds)
         return self.table.number(labels)
+
+    def ready(self, labels: Labels) -> bool:
+        """Whether labels have a number that can be used without asking anybody."""
+        number = self.table.number(labels)
+        return number is not None and number not in self._marked
 
     async def _allocate(self, labels: Labels) -> int | None:
         """Ask until it is done: the object is created here, or by someone else and seen by the informer."""
@@ -119,15 +135,64 @@ class IdentityAllocator:
         raise ExhaustedError("no free identity number")
 
     def _learn(self, identity: Identity) -> None:
+        before = self.table.labels(identity.number)
         change = self.table.add(identity)
+        if before is not None and before != identity.labels:  # the number was taken from them
+            self._on_change(NumberChange(before, identity.number, self.table.number(before)))
+            if self.in_use(before):
+                self.request(before)
         if change is not None:
             self._on_change(change)
 
     def _on_event(self, kind: str, old: dict[str, Any] | None, new: dict[str, Any] | None) -> None:
         try:
             if new is not None:
-                self._learn(from_object(new))
-            elif old is not None and (change := self.table.remove(from_object(old).number)) is not None:
-                self._on_change(change)
+                self._seen(new)
+            elif old is not None:
+                self._deleted(from_object(old))
         except ValueError as error:
             log.warning("ignoring a CiliumIdentity (%s): %s", kind, error)
+
+    def _seen(self, obj: dict[str, Any]) -> None:
+        identity = from_object(obj)
+        self._learn(identity)
+        if not marked(obj):
+            self._marked.discard(identity.number)
+            return
+        self._marked.add(identity.number)
+        if self.in_use(identity.labels):
+            self._mend(identity)
+
+    def _deleted(self, identity: Identity) -> None:
+        self._marked.discard(identity.number)
+        if self.in_use(identity.labels):
+            self._mend(identity)
+        elif (change := self.table.remove(identity.number)) is not None:
+            self._on_change(change)
+
+    def _mend(self, identity: Identity) -> asyncio.Task[None]:
+        """See to it that an identity exists, unmarked. Returns the task that does."""
+        task = self._mending.get(identity.number)
+        if task is None:
+            task = asyncio.create_task(self._unmark(identity), name="identity-mend")
+            self._mending[identity.number] = task
+            task.add_done_callback(lambda _: self._mending.pop(identity.number, None))
+        return task
+
+    async def _unmark(self, identity: Identity) -> None:
+        """Take the mark off, or make the object again; should others have its number by now, theirs it is."""
+        patch = {"metadata": {"annotations": {HEARTBEAT: None}}}
+        while True:
+            try:
+                try:
+                    found = await self._client.patch(CILIUM_IDENTITY, str(identity.number), patch)
+                except ApiError as error:
+                    if error.code != 404:
+                        raise
+                    found = await self._client.create(CILIUM_IDENTITY, to_object(identity))
+            except ApiError as error:
+                if error.code != 409:  # somebody made it between the two: it is there now
+                    log.warning("identity %d is marked for deletion, and stays so: %s", identity.number, error)
+                    await asyncio.sleep(RETRY_SECONDS)
+            else:
+                return self._seen(found)

@@ -33,10 +33,14 @@ class ReservedIdentities:
         return self._names.get(number)
 
     def identities(self) -> list[Identity]:
-        """All of them, with their ``reserved:`` label, in order of their numbers."""
-        return [
-            Identity(number, Labels.of([Label(SOURCE_RESERVED, name)])) for number, name in sorted(self._names.items())
-        ]
+        """All of them (0 is none), with their ``reserved:`` labels, in order of their numbers."""
+        return [Identity(number, reserved_labels(name)) for number, name in sorted(self._names.items()) if number]
+
+
+def reserved_labels(name: str) -> Labels:
+    """Labels of a reserved identity. The API server's node is a remote node too."""
+    names = (name, "remote-node") if name == "kube-apiserver" else (name,)
+    return Labels.of([Label(SOURCE_RESERVED, one) for one in names])
 
 
 def _strip(name: str) -> str:

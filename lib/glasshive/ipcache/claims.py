@@ -18,12 +18,29 @@ Value = TypeVar("Value")
 
 
 class Rank(IntEnum):
-    """Whose word counts more; the lowest wins."""
+    """Whose word counts more; the lowest wins. ``source`` is what the field calls it (reference/features.md, 2.3)."""
 
-    LOCAL = 0
-    NODE = 1
-    POD = 2
-    WORLD = 3
+    KUBE_APISERVER = 0
+    LOCAL = 1
+    NODE = 2
+    POD = 3
+    CIDR = 4
+    WORLD = 5
+
+    @property
+    def source(self) -> str:
+        """Name of the source, for lists."""
+        return _SOURCES[self]
+
+
+_SOURCES = {
+    Rank.KUBE_APISERVER: "kube-apiserver",
+    Rank.LOCAL: "local",
+    Rank.NODE: "custom-resource",
+    Rank.POD: "k8s",
+    Rank.CIDR: "generated",
+    Rank.WORLD: "unspec",
+}
 
 
 class Claims(Generic[Owner, Value]):
@@ -60,12 +77,20 @@ class Claims(Generic[Owner, Value]):
 
     def get(self, prefix: Prefix) -> Value | None:
         """The entry that holds for exactly this prefix."""
+        holder = self.holder(prefix)
+        return None if holder is None else holder[1]
+
+    def holder(self, prefix: Prefix) -> tuple[Rank, Value] | None:
+        """Whose word holds for exactly this prefix, and what it is."""
         claims = self._by_prefix.get(prefix)
         if not claims:
             return None
-        if len(claims) == 1:
-            return next(iter(claims.values()))[1]
-        return min(claims.items(), key=lambda item: (item[0][0], -item[1][0]))[1][1]
+        who, (_, value) = (
+            min(claims.items(), key=lambda item: (item[0][0], -item[1][0]))
+            if len(claims) > 1
+            else next(iter(claims.items()))
+        )
+        return who[0], value
 
     def table(self) -> dict[Prefix, Value]:
         """Every claimed prefix with the entry that holds."""

@@ -1,8 +1,12 @@
-"""The kernel's ipcache made equal to what nodes, pods and local endpoints claim.
+"""The kernel's ipcache made equal to what the API server, nodes, pods, local endpoints and policies claim.
 
 Changes are collected and written in one batch at the end of the event loop's turn; a local endpoint's entries are
 written at once, because its pod may talk the moment it is reported as attached. A full comparison with the kernel runs
 at start and from time to time (``reconcile``), so that a wrong entry, whoever made it, does not stay.
+
+The most specific entry is the only one that a packet meets. So an entry that only says who somebody is (a CIDR of a
+policy, the API server's address) also says how the addresses are reached, which it takes from the node's entry that
+covers it: a policy never turns off a tunnel or turns on masquerade.
 """
 
 from __future__ import annotations
@@ -14,12 +18,12 @@ from glasshive.ipcache.claims import Claims, Rank
 from glasshive.ipcache.desired import Entry, Fact, View, Vocabulary, of_node, of_pod, world
 from glasshive.maps.ipcache import IpcacheMap
 from glasshive.maps.reconcile import Changes
-from glasshive.model.address import ZERO, Address, Prefix
+from glasshive.model.address import ZERO, Address, Prefix, covers
 from glasshive.model.endpoint import PodRef
 from glasshive.model.node import NodeFacts
 from glasshive.model.pod import PodFacts
 
-Owner = PodRef | str | int
+Owner = PodRef | Prefix | str | int
 
 
 class IpcacheSync:
@@ -33,6 +37,11 @@ class IpcacheSync:
         self._nodes: dict[str, NodeFacts] = {}
         self._pods: dict[PodRef, tuple[PodFacts, int]] = {}
         self._by_node: dict[str, set[PodRef]] = {}
+        self._ways: dict[Prefix, Entry] = {}
+        self._way_lengths: list[int] = []
+        self._cidrs: dict[Prefix, int] = {}
+        self._apiserver: dict[Prefix, int] = {}
+        self._node_identities: dict[Prefix, int] = {}
         self._dirty: dict[Prefix, Entry | None] = {}
         self._flush_due = False
         self._note(self._claims.set("world", Rank.WORLD, dict(world(view, words))))
@@ -43,15 +52,21 @@ class IpcacheSync:
         """A node appeared or changed; entries of its pods follow when its addresses did."""
         before = self._nodes.get(node.name)
         self._nodes[node.name] = node
-        self._note(self._claims.set(node.name, Rank.NODE, dict(of_node(node, self._view, self._words))))
+        self._claim_node(node)
         if before is None or before.addresses != node.addresses:
             for ref in self._by_node.get(node.name, ()):
                 self._claim_pod(*self._pods[ref])
+        if before != node:
+            self._claim_covered([*node.pod_prefixes, *(before.pod_prefixes if before else ())])
 
     def remove_node(self, name: str) -> None:
         """A node has gone."""
-        if self._nodes.pop(name, None) is not None:
+        node = self._nodes.pop(name, None)
+        if node is not None:
             self._note(self._claims.remove(name, Rank.NODE))
+            for prefix, _ in of_node(node, self._view, self._words):
+                self._ways.pop(prefix, None)
+            self._claim_covered(node.pod_prefixes)
 
     def set_pod(self, pod: PodFacts, identity: int) -> None:
         """A pod of any node appeared, changed, or has another identity now."""
@@ -80,6 +95,48 @@ class IpcacheSync:
         """A local endpoint has gone."""
         self._note(self._claims.remove(endpoint_id, Rank.LOCAL))
 
+    def set_services(self, addresses: Iterable[Address], identity: int) -> None:
+        """Service addresses that the node itself answers at have this identity: written before this returns."""
+        entry = Entry(identity, self._words.in_cluster, ZERO)
+        self._note(
+            self._claims.set("services", Rank.LOCAL, {Prefix.host(one): entry for one in addresses}), flush=False
+        )
+        self.flush()
+
+    def set_apiserver(self, addresses: Iterable[Address], identity: int) -> None:
+        """Where the Kubernetes API answers. This node's own addresses stay ``host``."""
+        mine = self._nodes.get(self._view.node)
+        own = mine.addresses if mine else ()
+        self._apiserver = {Prefix.host(one): identity for one in addresses if one not in own}
+        self._claim_apiserver()
+
+    def set_cidrs(self, changes: Mapping[Prefix, int | None]) -> None:
+        """Prefixes that policies tell apart, with their node-local identities; None: no policy does any more."""
+        changed: dict[Prefix, Entry | None] = {}
+        for prefix, identity in changes.items():
+            if identity is None:
+                self._cidrs.pop(prefix, None)
+                changed |= self._claims.remove(prefix, Rank.CIDR)
+            else:
+                self._cidrs[prefix] = identity
+                changed |= self._claims.set(prefix, Rank.CIDR, {prefix: self._named(prefix, identity)})
+        self._note(changed)
+
+    def set_node_identities(self, identities: Mapping[Prefix, int]) -> None:
+        """Node addresses whose identity is not ``remote-node``, because policies may tell nodes apart."""
+        self._node_identities = dict(identities)
+        for node in self._nodes.values():
+            self._claim_node(node)
+
+    def rows(self) -> list[tuple[Prefix, Entry, str]]:
+        """The table with the name of each entry's source, sorted."""
+        found = []
+        for prefix in sorted(self._claims.table()):
+            holder = self._claims.holder(prefix)
+            if holder is not None:
+                found.append((prefix, holder[1], holder[0].source))
+        return found
+
     # -- the kernel's side
 
     def flush(self) -> None:
@@ -101,6 +158,35 @@ class IpcacheSync:
         node = self._nodes.get(pod.node)
         facts: Iterable[Fact] = of_pod(pod, identity, node, self._view, self._words)
         self._note(self._claims.set(pod.ref, Rank.POD, dict(facts)))
+
+    def _claim_node(self, node: NodeFacts) -> None:
+        wanted = dict(of_node(node, self._view, self._words))
+        self._ways |= wanted
+        self._way_lengths = sorted({*self._way_lengths, *(one.length for one in wanted)}, reverse=True)
+        for address in node.addresses:
+            prefix = Prefix.host(address)
+            if (told := self._node_identities.get(prefix)) is not None and prefix in wanted:
+                wanted[prefix] = wanted[prefix]._replace(identity=told)
+        self._note(self._claims.set(node.name, Rank.NODE, wanted))
+        if self._apiserver:
+            self._claim_apiserver()
+
+    def _claim_apiserver(self) -> None:
+        wanted = {prefix: self._named(prefix, identity) for prefix, identity in self._apiserver.items()}
+        self._note(self._claims.set("apiserver", Rank.KUBE_APISERVER, wanted))
+
+    def _claim_covered(self, prefixes: Iterable[Prefix]) -> None:
+        """The way to some prefixes has changed: CIDRs inside of them follow."""
+        around = tuple(prefixes)
+        inside = [one for one in self._cidrs if any(covers(other, one) for other in around)] if self._cidrs else []
+        self.set_cidrs({one: self._cidrs[one] for one in inside})
+
+    def _named(self, prefix: Prefix, identity: int) -> Entry:
+        """An entry that only says who: the way there is that of the node's entry around it, if there is one."""
+        for length in self._way_lengths:
+            if length <= prefix.length and (way := self._ways.get(prefix.widened(length))) is not None:
+                return way._replace(identity=identity)
+        return Entry(identity, 0, ZERO)
 
     def _note(self, changed: Mapping[Prefix, Entry | None], *, flush: bool = True) -> None:
         if not changed:

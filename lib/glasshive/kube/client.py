@@ -164,8 +164,9 @@ class Client:
         propagation: Propagation | None = None,
         grace_seconds: int | None = None,
         uid: str = "",
+        resource_version: str = "",
     ) -> Object:
-        """Delete an object; with ``uid`` only if it is still the same one (else 409 Conflict).
+        """Delete an object; with ``uid``, ``resource_version`` only if it is still the same one (else 409 Conflict).
 
         Returns the object as last stored (it may wait for finalizers), or a Status if it is gone.
         """
@@ -174,8 +175,9 @@ class Client:
             options["propagationPolicy"] = propagation
         if grace_seconds is not None:
             options["gracePeriodSeconds"] = grace_seconds
-        if uid:
-            options["preconditions"] = {"uid": uid}
+        told = {"uid": uid, "resourceVersion": resource_version}
+        if uid or resource_version:
+            options["preconditions"] = {name: text for name, text in told.items() if text}
         return await self.request("DELETE", resource.path(namespace, name), body=options)
 
     async def watch(

@@ -55,6 +55,11 @@ class EndpointsMap:
         """Remove entries; how many were there."""
         return self._writer.delete(addresses)
 
+    def identities(self, addresses: Sequence[Address]) -> dict[Address, int]:
+        """Identities of the addresses that have an entry in the kernel."""
+        found = {address: self.kernel.get(self._keys([address])) for address in addresses}
+        return {address: int(value["identity"]) for address, value in found.items() if value is not None}
+
     def has(self, endpoint: Endpoint) -> bool:
         """Whether the kernel holds exactly this endpoint under each of its addresses."""
         wanted = self._pack(endpoint)

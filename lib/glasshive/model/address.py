@@ -83,6 +83,12 @@ class Prefix:
         """The prefix that holds this address alone."""
         return cls(128, address)
 
+    def widened(self, length: int) -> Prefix:
+        """The prefix of this length that holds this one; ``length`` is at most the own one."""
+        spare = 128 - length
+        bits = int.from_bytes(self.address, "big") >> spare << spare
+        return Prefix(length, Address(bits.to_bytes(16, "big")))
+
     @property
     def is_ipv4(self) -> bool:
         """Whether every address of the prefix is IPv4."""
@@ -91,6 +97,11 @@ class Prefix:
     def __str__(self) -> str:
         length = self.length - V4_OFFSET if self.is_ipv4 else self.length
         return f"{render(self.address)}/{length}"
+
+
+def covers(outer: Prefix, inner: Prefix) -> bool:
+    """Whether every address of ``inner`` is one of ``outer``'s."""
+    return outer.length <= inner.length and inner.widened(outer.length) == outer
 
 
 IPV4_ALL = Prefix(V4_OFFSET, Address(V4_MAPPED + bytes(4)))

@@ -19,7 +19,8 @@ class OperatorConfig:
     after a job's first failed pod; it doubles with each further one.
 
     A node is looked at every ``node_monitor_seconds`` and counts as unreachable after ``node_grace_seconds`` without a
-    sign of life; a node that says itself that it is not ready is tainted after ``not_ready_taint_seconds``.
+    sign of life; a node that says itself that it is not ready is tainted after ``not_ready_taint_seconds``. Identities
+    without use are marked, and deleted ``identity_gc_seconds`` later.
     """
 
     pod_blocks: Sequence[Block] = POD_BLOCKS
@@ -29,3 +30,4 @@ class OperatorConfig:
     node_monitor_seconds: float = 5.0
     node_grace_seconds: float = 40.0
     not_ready_taint_seconds: float = 1.0
+    identity_gc_seconds: float = 900.0

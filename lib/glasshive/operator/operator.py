@@ -26,6 +26,7 @@ from glasshive.operator.endpoints import EndpointsController
 from glasshive.operator.events import EventRecorder
 from glasshive.operator.expiry import EventExpiry
 from glasshive.operator.garbage import GarbageCollector
+from glasshive.operator.identity_garbage import IdentityGarbage
 from glasshive.operator.job import JobController
 from glasshive.operator.kinds import Kinds
 from glasshive.operator.load_balancer import LoadBalancerController
@@ -55,7 +56,8 @@ class Operator:
         self.caches = Caches(client)
         self.events = EventRecorder(client)
         self.ready = asyncio.Event()
-        context = Context(client, self.caches, self.events, config or OperatorConfig())
+        config = config or OperatorConfig()
+        context = Context(client, self.caches, self.events, config)
         # In the order of need: what brings up nodes and pods asks for its kinds first.
         self.scheduler = Scheduler(context)
         self.parts: list[_Part] = [
@@ -75,6 +77,7 @@ class Operator:
             NodeLifecycleController(context),
             TaintEvictionController(context),
             EventExpiry(client),
+            IdentityGarbage(client, config.identity_gc_seconds),
         ]
         kinds = Kinds(self.caches)
         self.parts += [GarbageCollector(context, kinds), NamespaceController(context, kinds)]

@@ -14,6 +14,7 @@ The file is YAML with the field names of ``_FIELDS``; a mistake is one line that
     worldNames:                  # what the resolver outside the cluster knows: addresses, or one other name
       example.com: [203.0.113.10, "2001:db8:ffff::10"]
       www.example.com: [example.com]
+    labels: ["k8s:app", "!team"] # which labels make identities: [source:][!]expression, as cilium's --labels
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from glasshive.errors import ManifestError, UsageError
+from glasshive.identity.labels import LabelFilter
 
 DEFAULT_NAME = "hive"
 NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -53,6 +55,7 @@ _FIELDS = {
     "mtu": "mtu",
     "apiPort": "api_port",
     "worldNames": "world_names",
+    "labels": "labels",
 }
 
 
@@ -75,6 +78,7 @@ class ClusterConfig:
     mtu: int = 1500
     api_port: int = 0
     world_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -88,6 +92,8 @@ class ClusterConfig:
         _number("mtu", self.mtu, _MIN_MTU, _MAX_MTU)
         _number("api_port", self.api_port, 0, 65535)
         object.__setattr__(self, "world_names", _world_names(self.world_names))
+        object.__setattr__(self, "labels", tuple(self.labels.split() if isinstance(self.labels, str) else self.labels))
+        LabelFilter(self.labels)
 
     def _check_families(self) -> None:
         families = tuple(self.ip_families) if isinstance(self.ip_families, list | tuple) else (self.ip_families,)

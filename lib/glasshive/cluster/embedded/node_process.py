@@ -72,6 +72,7 @@ def agent_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> Age
         pod_cidrs=config.pod_cidrs,
         service_cidrs=config.service_cidrs,
         host_services=tuple(addresses.dns_addresses(config)),
+        labels=config.labels,
         mtu=config.mtu,
         map_entries=map_entries(config.nodes),
     )
