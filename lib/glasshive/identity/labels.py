@@ -14,12 +14,7 @@ from functools import cache
 from typing import Self
 
 from glasshive.errors import UsageError
-from glasshive.model.labels import SOURCE_K8S, Label, Labels
-
-NAMESPACE = "io.kubernetes.pod.namespace"
-NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels"
-CLUSTER = "io.cilium.k8s.policy.cluster"
-SERVICE_ACCOUNT = "io.cilium.k8s.policy.serviceaccount"
+from glasshive.model.labels import CLUSTER, NAMESPACE, NAMESPACE_LABELS, SERVICE_ACCOUNT, SOURCE_K8S, Label, Labels
 
 _DEFAULTS = (
     "reserved:.*",

@@ -9,12 +9,13 @@ from __future__ import annotations
 import ipaddress
 import socket
 from dataclasses import dataclass
-from typing import NewType
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, NewType
 
 from glasshive.errors import UsageError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 Address = NewType("Address", bytes)
 
@@ -48,6 +49,8 @@ def render(address: bytes) -> str:
 
 def render_all(addresses: NDArray[np.uint8]) -> list[str]:
     """Text forms of an (n, 16) array of addresses, each distinct address rendered once."""
+    import numpy as np  # here, because policies and addresses are also read by programs that need no arrays
+
     raw = np.ascontiguousarray(addresses, dtype=np.uint8).tobytes()
     known: dict[bytes, str] = {}
     texts = []

@@ -12,6 +12,12 @@ SOURCE_K8S = "k8s"
 SOURCE_RESERVED = "reserved"
 SOURCE_ANY = "any"
 
+# Keys (source k8s) that every pod's identity has beside the pod's own labels (reference/features.md, 2.1).
+NAMESPACE = "io.kubernetes.pod.namespace"
+NAMESPACE_LABELS = "io.cilium.k8s.namespace.labels"
+CLUSTER = "io.cilium.k8s.policy.cluster"
+SERVICE_ACCOUNT = "io.cilium.k8s.policy.serviceaccount"
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Label:

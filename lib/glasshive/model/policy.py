@@ -139,17 +139,20 @@ class ObjectRef:
 
 @dataclass(frozen=True, slots=True, order=True)
 class RuleOrigin:
-    """A rule's place in its object: ``section`` such as ``ingress`` or ``egressDeny``; ``spec`` counts ``specs``."""
+    """A rule's place in its object: ``section`` such as ``ingress`` or ``egressDeny``.
+
+    ``spec`` is the place in ``specs``, -1 for the one ``spec``.
+    """
 
     object: ObjectRef
     section: str
     index: int
-    spec: int = 0
+    spec: int = -1
     label: str = ""
     """The rule's own name, where its kind has one."""
 
     def __str__(self) -> str:
-        spec = f"specs[{self.spec}]." if self.spec else ""
+        spec = f"specs[{self.spec}]." if self.spec >= 0 else ""
         return f"{self.object}, {spec}{self.section}[{self.index}]" + (f" ({self.label})" if self.label else "")
 
 

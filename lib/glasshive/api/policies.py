@@ -1,0 +1,95 @@
+"""Any policy object -> ``Parsed``: the one door for agents, operator and command line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from glasshive.api import cilium_network_policy, cilium_policy_schema, network_policy
+from glasshive.api.crd import Schema
+from glasshive.api.policy_reading import DEFAULTS, NO_LOOKUPS, Lookups, Options, Parsed, Reading
+from glasshive.api.policy_schema import check, unknown
+from glasshive.api.resources import NETWORK_POLICY, Resource
+from glasshive.errors import UsageError
+from glasshive.model.policy import DefaultDeny, ObjectRef, PolicyObject, Rule
+
+Object = dict[str, Any]
+_TOP = ("apiVersion", "kind", "metadata", "status")
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyKind:
+    """A kind of policy: what its objects look like, and how they are read."""
+
+    resource: Resource
+    schema: Schema
+    read: Callable[[Object, Reading], tuple[list[Rule], list[DefaultDeny]]]
+
+
+def _kinds() -> tuple[PolicyKind, ...]:
+    cilium = (cilium_policy_schema.CILIUM_NETWORK_POLICY, cilium_policy_schema.CILIUM_CLUSTERWIDE_NETWORK_POLICY)
+    return (
+        PolicyKind(NETWORK_POLICY, network_policy.SCHEMA, network_policy.read),
+        *(PolicyKind(one, cilium_policy_schema.SCHEMA, cilium_network_policy.read) for one in cilium),
+    )
+
+
+KINDS = {(kind.resource.api_version, kind.resource.kind): kind for kind in _kinds()}
+"""Every kind of policy by ``apiVersion`` and ``kind``."""
+
+
+def kind_of(obj: Object) -> PolicyKind | None:
+    """The kind of an object, None if it is no policy."""
+    version, kind = obj.get("apiVersion"), obj.get("kind")
+    return KINDS.get((version, kind)) if isinstance(version, str) and isinstance(kind, str) else None
+
+
+def parse(obj: Object, lookups: Lookups = NO_LOOKUPS, options: Options = DEFAULTS, *, file: str = "") -> Parsed:
+    """Read a policy object. Faults of the object become findings; UsageError if it is no policy at all.
+
+    An object with an error has no rules and no default denies: see ``policy_status`` for what then stays enforced.
+    """
+    kind = kind_of(obj)
+    if kind is None:
+        raise UsageError(f"{obj.get('apiVersion')} {obj.get('kind')} is not a kind of policy that Glasshive knows")
+    reading = Reading(_ref(obj, kind.resource, file), lookups, options)
+    rules: list[Rule] = []
+    denies: list[DefaultDeny] = []
+    _check_top(obj, kind, reading)
+    if not reading.findings:
+        rules, denies = kind.read(obj, reading)
+    if reading.failed:
+        rules, denies = [], []
+    spec = obj.get("spec")
+    described = spec.get("description") if isinstance(spec, dict) else None
+    policy = PolicyObject(
+        reading.ref,
+        tuple(rules),
+        tuple(denies),
+        tuple(reading.findings),
+        described if isinstance(described, str) else "",
+    )
+    return Parsed(policy, frozenset(reading.uses))
+
+
+def _ref(obj: Object, resource: Resource, file: str) -> ObjectRef:
+    metadata = obj.get("metadata")
+    given = metadata if isinstance(metadata, dict) else {}
+    texts = {name: value for name, value in given.items() if isinstance(value, str)}
+    namespace = texts.get("namespace", "default") if resource.namespaced else ""
+    return ObjectRef(resource.kind, namespace, texts.get("name", ""), texts.get("uid", ""), file)
+
+
+def _check_top(obj: Object, kind: PolicyKind, reading: Reading) -> None:
+    if not reading.ref.name:
+        reading.error("metadata.name", "is missing, must be text")
+    for name in obj:
+        if name not in _TOP and name not in kind.schema["properties"]:
+            reading.error(str(name), unknown(name, [*kind.schema["properties"], *_TOP]))
+    for name, below in kind.schema["properties"].items():
+        value = obj.get(name)
+        if value is not None and name != "status":
+            check(below, value, name, reading)
+        elif value is None and name in kind.schema.get("required", ()):
+            reading.error(name, "is missing")

@@ -1,0 +1,119 @@
+"""What reading a policy object needs, and what comes out besides its rules.
+
+Reading is pure: everything that is not in the object itself (services, CIDR groups, the cluster's own addresses) is in
+``Lookups``. A ``Parsed`` says which of them were asked for, so that its caller reads the object again when one changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from glasshive.model.address import Prefix
+from glasshive.model.policy import Finding, ObjectRef, PolicyObject
+
+Object = dict[str, Any]
+ERROR, WARNING = "error", "warning"
+EVERY = "*"
+"""Name in a ``Use`` that stands for all objects of its kind (and namespace): a selector was asked for."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Use:
+    """Something outside of the object that its rules depend on; ``namespace`` "" is all of them."""
+
+    kind: str
+    namespace: str
+    name: str
+
+    def concerns(self, kind: str, namespace: str, name: str) -> bool:
+        """Whether a change of that object may change the rules."""
+        return kind == self.kind and self.namespace in ("", namespace) and self.name in (EVERY, name)
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceFacts:
+    """What a policy needs of a Service. ``selector`` None: it has none, and ``addresses`` are its endpoints'."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    selector: Mapping[str, str] | None = None
+    addresses: tuple[Prefix, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CidrGroupFacts:
+    """Labels and prefixes of a CiliumCIDRGroup."""
+
+    labels: Mapping[str, str] = field(default_factory=dict)
+    prefixes: tuple[Prefix, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Lookups:
+    """The cluster as far as policies refer to it.
+
+    ``services`` are keyed by (namespace, name), ``cidr_groups`` by name. ``cluster_prefixes``: pod CIDRs and node
+    addresses, None where nobody knows them (files without a cluster).
+    """
+
+    services: Mapping[tuple[str, str], ServiceFacts] = field(default_factory=dict)
+    cidr_groups: Mapping[str, CidrGroupFacts] = field(default_factory=dict)
+    cluster_prefixes: tuple[Prefix, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Settings that decide what a policy may say.
+
+    ``cluster`` names the cluster (entity ``cluster``); ``node_selectors`` allows fromNodes and toNodes
+    (``enable-node-selector-labels``), ``extended_protocols`` VRRP and IGMP (``enable-extended-ip-protocols``).
+    """
+
+    cluster: str = "default"
+    node_selectors: bool = False
+    extended_protocols: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A policy object, understood, and the ``uses`` after whose change it has to be read again."""
+
+    policy: PolicyObject
+    uses: frozenset[Use] = frozenset()
+
+    @property
+    def valid(self) -> bool:
+        """Whether it may be enforced."""
+        return all(one.severity != ERROR for one in self.policy.findings)
+
+
+NO_LOOKUPS = Lookups()
+DEFAULTS = Options()
+
+
+class Reading:
+    """One object being read: collects findings and uses."""
+
+    __slots__ = ("findings", "lookups", "namespace", "options", "ref", "uses")
+
+    def __init__(self, ref: ObjectRef, lookups: Lookups = NO_LOOKUPS, options: Options = DEFAULTS) -> None:
+        self.ref = ref
+        self.namespace = ref.namespace
+        self.lookups = lookups
+        self.options = options
+        self.findings: list[Finding] = []
+        self.uses: set[Use] = set()
+
+    def error(self, path: str, message: str) -> None:
+        """The object is refused because of this."""
+        self.findings.append(Finding(ERROR, path, message))
+
+    def warn(self, path: str, message: str) -> None:
+        """The object is enforced, and its author should know this."""
+        self.findings.append(Finding(WARNING, path, message))
+
+    @property
+    def failed(self) -> bool:
+        """Whether there is an error so far."""
+        return any(one.severity == ERROR for one in self.findings)

@@ -1,0 +1,121 @@
+"""Findings -> the conditions that a policy object's status carries."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from glasshive.api.crd import ANYTHING, STRING, Schema, array
+from glasshive.api.policy_reading import ERROR
+from glasshive.model.policy import Finding, Rule
+
+Object = dict[str, Any]
+NEEDS = {
+    "l7": "rules for HTTP, Kafka, DNS and other protocols (they need a proxy)",
+    "sni": "server names of TLS (they need a proxy)",
+    "listener": "listeners of a proxy",
+    "tls": "termination and origination of TLS (they need a proxy)",
+    "fqdn": "peers by DNS name (they need a DNS proxy)",
+    "groups": "groups of cloud providers",
+    "authentication": "mutual authentication",
+    "nodes": "peers by labels of nodes (enable-node-selector-labels)",
+    "extended-protocols": "VRRP and IGMP (enable-extended-ip-protocols)",
+}
+"""What a need stands for, in words."""
+_MAX_MESSAGE = 1024
+
+_CONDITION: Schema = {
+    "type": "object",
+    "required": ["type", "status"],
+    "properties": {
+        "type": {**STRING, "description": "Valid: the object makes sense. Enforced: all of it is enforced."},
+        "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it is so."},
+        "lastTransitionTime": {"type": "string", "format": "date-time", "description": "When status changed last."},
+        "reason": {**STRING, "description": "One word for programs."},
+        "message": {**STRING, "description": "What is wrong, where, and what to do."},
+        "observedGeneration": {"type": "integer", "description": "The generation that was judged."},
+    },
+}
+STATUS_SCHEMA: Schema = {
+    "type": "object",
+    "properties": {
+        "conditions": {
+            **array(_CONDITION),
+            "description": "What Glasshive says of the object.",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["type"],
+        },
+        "derivativePolicies": {"type": "object", "additionalProperties": ANYTHING},
+    },
+}
+
+
+def status_conditions(
+    obj: Object,
+    findings: Sequence[Finding],
+    rules: Iterable[Rule] = (),
+    *,
+    now: str,
+    enforced_nodes: Collection[str] = (),
+    nodes: Collection[str] | None = None,
+    kept_generation: int | None = None,
+) -> list[Object]:
+    """Conditions of ``obj`` after reading it; conditions of other types in its status are kept.
+
+    ``Valid`` is False with the first errors, else True (with warnings in its message). ``Enforced`` is False when parts
+    need what is not there (``rules`` with ``needs``), when the object is not valid, or while some of ``nodes`` (None:
+    not known) are not among ``enforced_nodes``. ``now`` is an RFC 3339 time, used where a status changes.
+
+    What the caller must see to: an object with errors is never enforced in part. If an earlier generation of it was
+    valid, the agent keeps enforcing that one (pass its number as ``kept_generation``), so that its endpoints stay at
+    the stricter of old and new; if there is none, nothing of it is enforced and the message says so.
+    """
+    errors = [one for one in findings if one.severity == ERROR]
+    needs = sorted({need for rule in rules for need in rule.needs})
+    fresh = [_valid(errors, findings, kept_generation), _enforced(errors, needs, enforced_nodes, nodes)]
+    old = {one.get("type"): one for one in (obj.get("status") or {}).get("conditions") or ()}
+    generation = (obj.get("metadata") or {}).get("generation")
+    for one in fresh:
+        before = old.pop(one["type"], {})
+        same = before.get("status") == one["status"] and before.get("lastTransitionTime")
+        one["lastTransitionTime"] = before["lastTransitionTime"] if same else now
+        if generation is not None:
+            one["observedGeneration"] = generation
+    return [*fresh, *old.values()]
+
+
+def _valid(errors: Sequence[Finding], findings: Sequence[Finding], kept: int | None) -> Object:
+    if errors:
+        left = "nothing of it is enforced" if kept is None else f"generation {kept} stays enforced"
+        return _condition("Valid", "False", "InvalidPolicy", f"{_join(errors)} ({left})")
+    text = "Policy validation succeeded"
+    return _condition("Valid", "True", "Valid", f"{text}; {_join(findings)}" if findings else text)
+
+
+def _enforced(
+    errors: Sequence[Finding], needs: Sequence[str], on: Collection[str], nodes: Collection[str] | None
+) -> Object:
+    if errors:
+        return _condition("Enforced", "False", "InvalidPolicy", "the object is not valid")
+    if needs:
+        parts = "; ".join(NEEDS.get(need, need) for need in needs)
+        text = f"not enforced here: {parts}. What these rules would allow stays refused"
+        return _condition("Enforced", "False", "PartsNotSupported", text)
+    missing = sorted(set(nodes or ()) - set(on))
+    if missing:
+        return _condition("Enforced", "False", "Pending", f"not yet enforced on {', '.join(missing)}")
+    if nodes is None and not on:
+        return _condition("Enforced", "Unknown", "Pending", "no node has reported yet")
+    return _condition("Enforced", "True", "Enforced", f"enforced on {len(on)} node{'' if len(on) == 1 else 's'}")
+
+
+def _condition(kind: str, status: str, reason: str, message: str) -> Object:
+    if len(message) > _MAX_MESSAGE:
+        message = message[: _MAX_MESSAGE - 3] + "..."
+    return {"type": kind, "status": status, "reason": reason, "message": message}
+
+
+def _join(findings: Sequence[Finding]) -> str:
+    shown = [f"{one.path}: {one.message}" if one.path else one.message for one in findings[:5]]
+    more = len(findings) - len(shown)
+    return "; ".join(shown) + (f"; and {more} more" if more else "")
