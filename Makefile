@@ -6,6 +6,9 @@ ROOT := $(if $(filter 0,$(shell id -u)),,sudo -E env "PATH=$(PATH)")
 CLUSTER ?= lab
 NODES ?= 3
 HEADLESS ?=
+ifneq ($(wildcard .venv/bin/bpftool),)
+export BPFTOOL := $(abspath .venv/bin/bpftool)
+endif
 
 help: ## this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
@@ -52,8 +55,8 @@ lock: ## resolve dependencies again into .setup/requirements.lock
 
 clean: ## take clusters down and remove everything that was built
 	@if [ -x $(PY)/glasshive ]; then $(ROOT) $(PY)/glasshive down --all; fi
-	@rm -rf bpf/build .setup/stamps .setup/vm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache results build
-	@rm -rf .venv lib/glasshive.egg-info
-	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+	@$(ROOT) rm -rf bpf/build .setup/stamps .setup/vm .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache results build
+	@$(ROOT) rm -rf .venv lib/glasshive.egg-info
+	@$(ROOT) find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 .PHONY: help setup setup-test lab test check fmt bpf labs goldens bench lock clean

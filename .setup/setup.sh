@@ -2,7 +2,7 @@
 # Sets a fresh Debian 12 or Ubuntu 24.04 machine up for Glasshive. Every step is skipped when its inputs have not changed.
 # Usage: .setup/setup.sh [test]   (from the project root; called by make; `test` adds what only the tests need)
 set -euo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export UV_SYSTEM_CERTS=1 # trust what this machine trusts: schools and companies have certificate authorities of their own
 stamps=.setup/stamps
 mkdir -p "$stamps"
@@ -88,8 +88,20 @@ python_environment() {
   ok
 }
 
+working_bpftool() { # Ubuntu's is a script that knows only the very kernel that runs; its packages hold the real one
+  local candidate
+  for candidate in bpftool /usr/sbin/bpftool $(ls -d /usr/lib/linux-tools-*/bpftool 2>/dev/null | sort -rV); do
+    if "$candidate" version >/dev/null 2>&1; then command -v "$candidate"; return; fi
+  done
+}
+
 bpf_objects() {
   say "BPF objects"
+  local tool
+  tool=$(working_bpftool)
+  [ -n "$tool" ] || fail "no bpftool of this machine runs: install the package bpftool (Ubuntu: linux-tools-generic)"
+  case $tool in /usr/lib/*) ln -sfn "$tool" .venv/bin/bpftool ;; esac # where our programs look first
+  export BPFTOOL=$tool
   logged bpf make --no-print-directory -C bpf
   ok "$(find bpf/build -name '*.bpf.o' 2>/dev/null | wc -l) objects"
 }
@@ -102,25 +114,55 @@ kernel_state() { # bpffs is mounted by systemd on most machines
   ok
 }
 
-vm_kernel() { # a stock kernel for the virtual machine lane, unpacked beside us: nothing of it is installed on this machine
-  say "virtual machine lane"
-  local folder=.setup/vm package meta
-  if ls "$folder"/boot/vmlinuz-* >/dev/null 2>&1; then ok "there already"; return; fi
-  for meta in linux-image-amd64 linux-image-generic; do
-    package=$(apt-cache depends "$meta" 2>/dev/null | awk '/Depends: linux-image-/ {print $2; exit}')
-    [ -z "$package" ] || break
-  done
-  if [ -z "$package" ]; then ok "no stock kernel package for this machine: its tests will be skipped"; return; fi
-  rm -rf "$folder.new"; mkdir -p "$folder.new"
-  if ! (cd "$folder.new" && apt-get download "$package" && dpkg -x ./*.deb . && rm ./*.deb) >"$stamps/vm.log" 2>&1; then
-    rm -rf "$folder.new"; ok "$package could not be fetched ($stamps/vm.log): its tests will be skipped"; return
-  fi
-  mv "$folder.new" "$folder"
-  ok "$package"
+depends() { # depends PACKAGE PREFIX: the first dependency that begins so; nothing if it or the package is not known
+  local known line
+  known=$(apt-cache depends "$1" 2>/dev/null) || known=""
+  while read -r line; do
+    if [[ $line == "Depends: $2"* ]]; then echo "${line#Depends: }"; return; fi
+  done <<<"$known"
 }
 
-system_packages
-python_environment
-bpf_objects
-kernel_state
-[ -z "$for_tests" ] || vm_kernel
+stock_kernel() { # packages of the distribution's kernel; Ubuntu has the modules in one of their own
+  local image modules meta
+  for meta in linux-image-amd64 linux-image-generic; do
+    image=$(depends "$meta" linux-image-)
+    [ -n "$image" ] || continue
+    modules=$(depends "$image" linux-modules-)
+    echo "$image${modules:+ $modules}"; return
+  done
+}
+
+vm_kernel() { # a stock kernel for the virtual machine lane, unpacked beside us: nothing of it is installed on this machine
+  say "virtual machine lane"
+  local folder=.setup/vm packages
+  if ls "$folder"/boot/vmlinuz-* >/dev/null 2>&1; then ok "there already"; return; fi
+  packages=$(stock_kernel)
+  if [ -z "$packages" ] && $sudo apt-get update >"$stamps/vm.log" 2>&1; then packages=$(stock_kernel); fi
+  if [ -z "$packages" ]; then ok "no stock kernel package for this machine: its tests will be skipped"; return; fi
+  rm -rf "$folder.new"; mkdir -p "$folder.new"
+  if ! fetch_unpacked "$folder.new" $packages >"$stamps/vm.log" 2>&1; then
+    rm -rf "$folder.new"; ok "$packages could not be fetched ($stamps/vm.log): its tests will be skipped"; return
+  fi
+  mv "$folder.new" "$folder"
+  ok "$packages"
+}
+
+fetch_unpacked() { # FOLDER PACKAGE...; called in a condition, where set -e does nothing
+  local folder=$1 file; shift
+  (
+    cd "$folder" || exit 1
+    # Lists older than the mirror name files that are gone.
+    apt-get download "$@" || { $sudo apt-get update && apt-get download "$@"; } || exit 1
+    for file in ./*.deb; do { dpkg -x "$file" . && rm "$file"; } || exit 1; done
+  )
+}
+
+main() {
+  system_packages
+  python_environment
+  bpf_objects
+  kernel_state
+  if [ -n "$for_tests" ]; then vm_kernel; fi
+}
+
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then main; fi # tests read the functions only

@@ -10,11 +10,12 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+
+from glasshive.bpf.probe.tools import find_program
 
 ROOT = Path(__file__).resolve().parents[2]
 GUEST = Path(__file__).parent / "guest"
@@ -41,15 +42,17 @@ def missing() -> str:
     """Why the lane cannot run here, in words; empty when it can."""
     if kernel() is None:
         return "no stock kernel below .setup/vm (`make setup-test` unpacks one)"
-    tools = [tool for tool in ("qemu-system-x86_64", "depmod", "clang", "bpftool") if not shutil.which(tool)]
+    tools = [tool for tool in ("qemu-system-x86_64", "depmod", "clang", "bpftool") if not find_program(tool)]
     return f"missing: {', '.join(tools)} (`make setup-test` installs them)" if tools else ""
 
 
 def compile_programs(folder: Path) -> None:
     """Compile the guest's programs on the host, against the host's BTF: CO-RE fits them to the guest's kernel."""
+    bpftool = find_program("bpftool")
+    assert bpftool is not None
     with (folder / "vmlinux.h").open("w", encoding="utf-8") as header:
         subprocess.run(
-            ["bpftool", "btf", "dump", "file", "/sys/kernel/btf/vmlinux", "format", "c"], stdout=header, check=True
+            [bpftool, "btf", "dump", "file", "/sys/kernel/btf/vmlinux", "format", "c"], stdout=header, check=True
         )
     for source in PROGS.glob("*.bpf.c"):
         target = folder / source.name.replace(".bpf.c", ".bpf.o")

@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from glasshive.bpf.probe.tools import find_program
 from glasshive.errors import CapabilityError, KernelError
 
 VMLINUX_BTF = Path("/sys/kernel/btf/vmlinux")
@@ -139,7 +140,7 @@ def _stub(target: Path) -> None:
 
 
 def _types() -> str:
-    bpftool = shutil.which("bpftool", path=os.pathsep.join([os.environ.get("PATH", ""), "/usr/sbin", "/sbin"]))
+    bpftool = find_program("bpftool")
     if bpftool is None:
         raise CapabilityError(
             "bpftool is missing, which writes vmlinux.h from the kernel's BTF", hint="apt-get install bpftool"
