@@ -180,32 +180,24 @@ lab.abilities("client", "web")
 # %% [markdown]
 # ## Your turn
 #
-# A night shift has left you this. A pod called `patient` was asked for on `node3`; it counts as ready once it can fetch
-# a page from `web` by name. Find out what is wrong and mend it.
-#
-# Hint 1: who starts pods on a node, and who answers names there? Hint 2: `lab.components()` shows all of them. Hint 3:
-# there are two faults, and `lab.start(...)` takes several names.
+# A night shift has left you this. `lab.hint("night-shift")` looks at the real state and helps; asked again, it says
+# more.
 
 # %%
-print(lab.fault("night-shift"))
+task = lab.task("night-shift")
+task
 
-# %% glasshive={"role": "exercise", "id": "mend"}
+# %% glasshive={"role": "exercise", "id": "night-shift"}
 ### BEGIN SOLUTION
 # The agent starts the pod and plugs it in; the resolver answers what its probe asks.
-print(lab.start("node3", "node3-dns"))
+print(lab.start(task["node"], task["node"] + "-dns"))
 ### END SOLUTION
 
 # %% [markdown]
-# Does every component run again?
+# Does every component run again, is the patient well, and does everybody else still get what they got before?
 
-# %% glasshive={"role": "check", "id": "whole"}
-lab.check("whole", within_s=3)
-
-# %% [markdown]
-# And is the patient well?
-
-# %% glasshive={"role": "check", "id": "patient"}
-lab.check("patient", within_s=15)
+# %% glasshive={"role": "check", "id": "night-shift"}
+lab.check("night-shift")
 
 # %% [markdown]
 # ## What Cilium does

@@ -8,8 +8,6 @@ import pytest
 
 from glasshive.errors import ApiError, ClusterError, NotFoundError
 from glasshive.lab import components
-from glasshive.lab.checks import who_does_what
-from glasshive.model.check_result import Verdict
 from glasshive.model.cluster import ClusterStatus, Completed, PodStatus, ProcessStatus
 
 ROWS = [{"namespace": "lab-02", "pod": "web", "addresses": ["fd00::1", "10.244.1.2"]}]
@@ -97,15 +95,3 @@ def test_what_is_down_cannot_crash():
         components.crash(Canned(stopped="node1"), "node1")
     with pytest.raises(NotFoundError, match="no component 'node9'"):
         components.crash(Canned(), "node9")
-
-
-def test_the_checks_of_lab_02_fail_on_what_is_not_mended():
-    lab = SimpleNamespace(
-        cluster=Canned(stopped="node1"), status=lambda _: PodStatus("patient", "x", "node3", "Pending")
-    )
-    assert not who_does_what.whole(lab)
-    assert "node1 is stopped" in repr(who_does_what.whole(lab))
-    assert who_does_what.patient(lab).verdict is Verdict.FAIL
-    lab = SimpleNamespace(cluster=Canned(), status=lambda _: PodStatus("patient", "x", "node3", "Running", ready=True))
-    assert who_does_what.whole(lab)
-    assert who_does_what.patient(lab)

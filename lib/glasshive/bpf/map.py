@@ -73,9 +73,12 @@ class Map:
         self._stride = (info.value_size + 7) // 8 * 8 if self.per_cpu else info.value_size
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Map:
-        """Open a pinned map; its dtypes come from the BTF that the kernel keeps with it."""
-        return cls(syscall.open_pin(path))
+    def open(cls, path: str | os.PathLike[str], *, read_only: bool = False) -> Map:
+        """Open a pinned map; its dtypes come from the BTF that the kernel keeps with it.
+
+        Through a ``read_only`` one the kernel lets nothing be written.
+        """
+        return cls(syscall.open_pin(path, read_only=read_only))
 
     @classmethod
     def by_id(cls, number: int) -> Map:

@@ -23,6 +23,8 @@ CAP_NET_ADMIN, CAP_SYS_ADMIN, CAP_PERFMON, CAP_BPF = 12, 21, 38, 39
 OBJ_NAME_LEN = 16
 ENOTSUPP = 524
 """The kernel's own "operation not supported", which has no name in user space; old batch paths return it."""
+F_RDONLY = 1 << 3
+"""Flag of a descriptor through which a map cannot be changed (uapi/linux/bpf.h, BPF_F_RDONLY)."""
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
@@ -102,10 +104,14 @@ def pin(fd: int, path: str | os.PathLike[str]) -> None:
         raise failure(f"pin at {os.fspath(path)}", -result)
 
 
-def open_pin(path: str | os.PathLike[str]) -> int:
-    """Open what is pinned at ``path``; returns a new file descriptor, close-on-exec."""
+def open_pin(path: str | os.PathLike[str], *, read_only: bool = False) -> int:
+    """Open what is pinned at ``path``; returns a new file descriptor, close-on-exec.
+
+    ``read_only`` (BPF_F_RDONLY) is for maps: the kernel then refuses every change through the descriptor with EPERM.
+    """
     name = os.fsencode(path) + b"\0"
-    return bpf(Cmd.OBJ_GET, struct.pack("=QII", address_of(name), 0, 0), f"open the pin {os.fspath(path)}")
+    flags = F_RDONLY if read_only else 0
+    return bpf(Cmd.OBJ_GET, struct.pack("=QII", address_of(name), 0, flags), f"open the pin {os.fspath(path)}")
 
 
 def fd_by_id(cmd: Cmd, number: int) -> int:

@@ -76,6 +76,23 @@ def verify(labs: tuple[str, ...], cluster: str) -> int:
 
 @_with_cluster
 @lab.command()
+@_IDS
+@click.option("--seeds", default=3, show_default=True, type=click.IntRange(1, 1000), help="Seeds 0 to N-1.")
+@output_option
+def prove(labs: tuple[str, ...], cluster: str, seeds: int, output: str) -> int:
+    """Hold the tasks of LABS to their word: pristine 0, solutions 100, mutants caught, set-up and reset clean."""
+    from glasshive.cli.output import print_json
+    from glasshive.lab import proving
+
+    say = (lambda _: None) if output == "json" else click.echo
+    cases = proving.prove_labs(labs, cluster=cluster, seeds=range(seeds), say=say)
+    if output == "json":
+        print_json([case.to_json() for case in cases])
+    return 1 if any(case.trouble for case in cases) else 0
+
+
+@_with_cluster
+@lab.command()
 @click.argument("lab_id", metavar="LAB")
 @click.option("--results", type=click.Path(path_type=Path), help="Folder for the notebook with its outputs.")
 @click.option("--unsolved", is_flag=True, help="Run the learner's notebook instead of the solved one.")

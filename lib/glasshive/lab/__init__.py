@@ -17,11 +17,14 @@ if TYPE_CHECKING:
 __all__ = ["open_lab"]
 
 
-def open_lab(wanted: str, *, cluster: str = "") -> Lab:
-    """Prepare a lab: check the machine, find or bring up its cluster, make its namespace. ``glasshive.lab(...)``."""
+def open_lab(wanted: str, *, cluster: str = "", seed: int | None = None) -> Lab:
+    """Prepare a lab: check the machine, find or bring up its cluster, make its namespace. ``glasshive.lab(...)``.
+
+    ``seed`` picks the variant of its tasks (0 unless told otherwise; a lab that was begun goes on with its own).
+    """
     from glasshive.lab.kit import Lab
 
-    return Lab.open(wanted, cluster=cluster)
+    return Lab.open(wanted, cluster=cluster, seed=seed)
 
 
 class _Callable(ModuleType):

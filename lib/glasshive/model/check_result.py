@@ -18,7 +18,11 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One check: what was observed, what was wanted, why it matters, and where to read about it."""
+    """One check: what was observed, what was wanted, why it matters, and where to read about it.
+
+    ``state`` is a short word for the kind of wrong state that was seen (``absent``, ``wrong-node``): hints are chosen
+    by it. ``settles_s``: how long the same must be seen before it counts as staying so; longer for what is on its way.
+    """
 
     name: str
     verdict: Verdict
@@ -26,6 +30,8 @@ class CheckResult:
     wanted: str = ""
     why: str = ""
     read: str = ""
+    state: str = ""
+    settles_s: float = 1.0
 
     def __bool__(self) -> bool:
         return self.verdict is Verdict.PASS

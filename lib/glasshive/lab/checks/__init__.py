@@ -1,1 +1,6 @@
-"""Checks of labs, one module for each lab, named after its topic: ``CHECKS`` is name -> function of the Lab."""
+"""Kinds of checks, as small functions that looks are made of: ``state``, ``probe``, ``flow``, ``invariant``, ``shape``.
+
+Each takes a ``ClusterReader`` and what is expected, looks once, and gives a CheckResult without a name (the grader
+puts the check's own in). None waits: the grader asks again until the answer is right or the time is over. ``outcome``
+has the words for results, and ``all_of``.
+"""

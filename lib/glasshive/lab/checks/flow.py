@@ -1,0 +1,73 @@
+"""Checks by what the datapath says of packets: drop records today, the observer's flows when it stands."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from glasshive.lab.checks.outcome import bad, judged
+from glasshive.lab.checks.probe import Outcome, Probe, send
+from glasshive.lab.grading.reader import ClusterReader
+from glasshive.model.check_result import CheckResult
+
+
+def dropped(
+    reader: ClusterReader, probes: Sequence[Probe], reason: str, *, node: str = "", why: str = "", read: str = ""
+) -> CheckResult:
+    """Every probe is dropped for this reason, on this node if one is named, as the drop records say.
+
+    States: ``answered``, ``no-record``, ``other-reason``.
+    """
+    since_ns = time.monotonic_ns()
+    outcomes = send(reader, probes, wait_s=1.0)
+    records = records_since(reader, since_ns)
+    wanted = f"{', '.join(map(str, probes))} dropped for the reason {reason}" + (f" on {node}" if node else "")
+    for one in outcomes:
+        if one.answer:
+            return bad(f"{one.probe} was answered", wanted, why=why, read=read, state="answered")
+        mine = [(where, row) for where, row in records if _is_of(reader, row, one)]
+        if not mine:
+            return bad(f"no node has a record of {one.probe}", wanted, why=why, read=read, state="no-record")
+        right = any(row["reason"] == reason and node in ("", where) for where, row in mine)
+        if not right:
+            told = ", ".join(sorted({f"{row['reason']} on {where}" for where, row in mine}))
+            return bad(f"{one.probe} was dropped: {told}", wanted, why=why, read=read, state="other-reason")
+    return judged(True, f"dropped for the reason {reason}: {', '.join(map(str, probes))}", wanted)
+
+
+def none_dropped(reader: ClusterReader, probes: Sequence[Probe], *, why: str = "", read: str = "") -> CheckResult:
+    """Every probe is answered, and no node drops a packet of it. States: ``no-answer``, ``dropped``."""
+    since_ns = time.monotonic_ns()
+    outcomes = send(reader, probes)
+    records = records_since(reader, since_ns)
+    wanted = f"{', '.join(map(str, probes))} answered, nothing dropped"
+    silent = [f"{one.probe}: {one.error}" for one in outcomes if one.error]
+    lost = [
+        f"{where} dropped {one.probe}: {row['reason']}"
+        for one in outcomes
+        for where, row in records
+        if _is_of(reader, row, one)
+    ]
+    if silent or lost:
+        state = "dropped" if lost else "no-answer"
+        return bad("; ".join([*silent, *sorted(set(lost))]), wanted, why=why, read=read, state=state)
+    return judged(True, f"answered, nothing dropped: {', '.join(map(str, probes))}", wanted)
+
+
+def records_since(reader: ClusterReader, since_ns: int) -> list[tuple[str, dict[str, Any]]]:
+    """(node, record) of every packet dropped since a moment of CLOCK_MONOTONIC, nanoseconds."""
+    return [
+        (node.name, row)
+        for node in reader.nodes()
+        for row in reader.drop_records(node.name)
+        if row["timeNs"] >= since_ns
+    ]
+
+
+def _is_of(reader: ClusterReader, row: dict[str, Any], outcome: Outcome) -> bool:
+    """Whether a record is of a probe's packets, in its direction."""
+    probe = outcome.probe
+    if (row["source"], row["destination"]) != (reader.address(probe.source, probe.family), outcome.address):
+        return False
+    return probe.protocol in ("ping", "dns") or row["destinationPort"] == probe.port

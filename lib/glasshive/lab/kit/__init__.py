@@ -1,0 +1,9 @@
+"""What a lab notebook talks to: ``Lab``, put together from one part for each noun.
+
+``place`` (the cluster and the namespace), ``pods``, ``parts`` (components), ``kernel`` (what maps and links say) and
+``work`` (tasks, checks, hints, predictions); ``lab`` opens and resets.
+"""
+
+from glasshive.lab.kit.lab import Lab
+
+__all__ = ["Lab"]

@@ -1,0 +1,114 @@
+"""Opening and closing a lab. ``Lab`` holds nothing that a restart of the notebook's kernel would lose.
+
+Run the first cell again and go on: the cluster, the namespace with its seed, and the tasks that were begun are found.
+"""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections.abc import Mapping
+from typing import Any
+
+from glasshive.bpf import probe
+from glasshive.cluster import Cluster, connect
+from glasshive.errors import ApiError, CapabilityError, NotFoundError, UsageError
+from glasshive.lab import components
+from glasshive.lab.grading import marks
+from glasshive.lab.grading.desk import Desk
+from glasshive.lab.kit.parts import Parts
+from glasshive.lab.kit.work import Work
+from glasshive.lab.manifest import LabEntry, find_lab
+
+
+class Lab(Work, Parts):
+    """A lab that has been prepared. Its pods live in a namespace of their own, ``lab-00`` and so on."""
+
+    def __init__(self, entry: LabEntry, cluster: Cluster, seed: int, without: tuple[str, ...] = ()) -> None:
+        self.entry = entry
+        self.cluster = cluster
+        self.seed = seed
+        self.without = without
+        self.namespace = f"lab-{entry.id}"
+        self._desk = Desk(cluster, entry)
+        self._drops_before = []
+        self._restarts_before = {}
+        self._views = []
+
+    @classmethod
+    def open(cls, wanted: str, *, cluster: str = "", seed: int | None = None) -> Lab:
+        """Prepare a lab; see ``glasshive.lab``. Raises CapabilityError when this machine lacks something it needs."""
+        entry = find_lab(wanted)
+        probe.require(*entry.needs, what=f"lab {entry.id}")
+        name = cluster or os.environ.get("GLASSHIVE_CLUSTER", "lab")
+        return cls.on(_cluster(name, entry.nodes), entry, seed)
+
+    @classmethod
+    def on(cls, cluster: Cluster, entry: LabEntry, seed: int | None = None) -> Lab:
+        """Prepare a lab on a cluster that is up."""
+        lab = cls(entry, cluster, 0, tuple(probe.machine().missing(entry.better)))
+        namespace = lab._namespace()
+        if not marks.begun_in(namespace):
+            components.start_all(cluster)  # what a lab that was left in the middle had stopped; a task may need it so
+        lab._restarts_before = {one.name: one.restarts for one in components.processes(cluster).values()}
+        lab.seed = lab._settle_seed(seed, namespace)
+        if not [one for one in components.processes(cluster).values() if one.stopped]:
+            lab.mark_drops()  # a node without an agent has no counters to tell: then drops are counted from the start
+        return lab
+
+    def __repr__(self) -> str:
+        entry = self.entry
+        without = f"does without {', '.join(self.without)}" if self.without else "has all it can use"
+        config = self.cluster.config
+        lines = [
+            f"Lab {entry.id}: {entry.title} ({entry.minutes} minutes)",
+            textwrap.fill(f"goal: {entry.goal}", 90, initial_indent="  ", subsequent_indent="    "),
+            f"  this machine: {without}",
+            f"  {config.nodes} nodes, {config.routing} routing, namespace {self.namespace}",
+        ]
+        return "\n".join(lines)
+
+    def reset(self) -> str:
+        """Remove everything this lab made; the cluster stays for the next one."""
+        for view in self._views:
+            view.close()
+        self._views.clear()
+        components.start_all(self.cluster)
+        self.cluster.delete("namespace", self.namespace)
+        self.cluster.wait("namespace", self.namespace, "deleted", namespace=None)
+        return f"lab {self.entry.id} is as before: namespace {self.namespace} is gone"
+
+    def _namespace(self) -> dict[str, Any] | None:
+        try:
+            found: dict[str, Any] = self.cluster.get("namespace", self.namespace, None)
+        except ApiError as error:
+            if error.code != 404:
+                raise
+            return None
+        return found
+
+    def _settle_seed(self, wanted: int | None, namespace: Mapping[str, Any] | None) -> int:
+        """Make the namespace, or find the seed that an earlier run gave it."""
+        if wanted is not None and not 0 <= wanted <= marks.MOST_SEED:
+            raise UsageError(f"the seed {wanted} is not allowed", hint=f"0 to {marks.MOST_SEED}")
+        held = marks.seed_of(namespace)
+        if held is not None and wanted not in (None, held) and marks.begun_in(namespace):
+            what = f"lab {self.entry.id} was begun with the seed {held}, and its tasks stand"
+            raise UsageError(what, hint="open it without a seed to go on, or reset it first")
+        seed = wanted if wanted is not None else held or int(os.environ.get("GLASSHIVE_SEED", "0"))
+        self.cluster.apply(marks.namespace_object(self.namespace, seed, marks.begun_in(namespace)))
+        return seed
+
+
+def _cluster(name: str, nodes: int) -> Cluster:
+    """Find the cluster, or bring it up."""
+    try:
+        found = connect(name)
+    except NotFoundError:
+        return Cluster(name, nodes=nodes).up()
+    if found.config.nodes < nodes:
+        raise CapabilityError(
+            f"cluster {name} has {found.config.nodes} nodes, this lab wants {nodes}",
+            hint=f"glasshive down {name}, then run this cell again",
+        )
+    return found

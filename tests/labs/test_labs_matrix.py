@@ -1,0 +1,45 @@
+"""Every graded task on a real cluster: pristine 0, solutions 100, mutants caught, set-up and reset clean.
+
+A few seeds here; `glasshive lab prove --seeds 20` works more through. One cluster serves all labs, one after the other.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from glasshive.bpf import probe
+from glasshive.cluster import Cluster
+from glasshive.lab.manifest import LabEntry, read_labs
+from glasshive.lab.prove import prove
+from glasshive.lab.tasks import tasks_of
+
+SEEDS = (0, 1)
+LABS = [entry for entry in read_labs() if tasks_of(entry.topic)]
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.slow,
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(os.geteuid() != 0, reason="needs root: labs run on a cluster of network namespaces"),
+]
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Cluster]:
+    with Cluster(f"matrix-{os.getpid()}", nodes=max(entry.nodes for entry in LABS)) as made:
+        yield made
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+@pytest.mark.parametrize("entry", LABS, ids=lambda entry: str(entry.name))
+def test_the_matrix(entry: LabEntry, seed: int, cluster: Cluster) -> None:
+    missing = probe.machine().missing(entry.needs)
+    if missing:
+        pytest.skip(f"this machine lacks {', '.join(missing)}: see glasshive doctor")
+    cases = list(prove(cluster, entry, [seed]))
+    assert not [str(case) for case in cases if case.trouble]
+    wanted = sum(1 + len(task.solutions) + len(task.mutants) for task in tasks_of(entry.topic))
+    assert len(cases) == wanted
