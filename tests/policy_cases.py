@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from dataclasses import dataclass
 
 from hypothesis import strategies as st
@@ -57,13 +58,9 @@ OUTSIDE = (
 NODES = ("172.30.0.11", "fd30::11")
 NAMES = frozenset((("http", 6, 80), ("http", 6, 8080), ("dns", 17, 53), ("dns", 6, 53), ("odd", 132, 81)))
 PORTS = (0, 1, 53, 80, 81, 443, 1023, 8080, 65535)
-PACKETS = tuple((protocol, port) for protocol in (6, 17, 132) for port in PORTS) + (
-    (1, 0),
-    (1, 8),
-    (58, 128),
-    (58, 1),
-    (47, 0),
-    (112, 0),
+PACKETS = (
+    *((protocol, port) for protocol in (6, 17, 132) for port in PORTS),
+    *((1, 0), (1, 8), (58, 128), (58, 1), (47, 0), (112, 0)),
 )
 
 HOST, WORLD, REMOTE_NODE, WORLD_IPV4, WORLD_IPV6 = 1, 2, 6, 9, 10
@@ -111,8 +108,6 @@ def cidr_peers(draw: st.DrawFn) -> Peer:
 
 
 def _below(inner: Prefix, outer: Prefix) -> bool:
-    import ipaddress
-
     one, other = ipaddress.ip_network(str(inner)), ipaddress.ip_network(str(outer))
     return one.version == other.version and one.subnet_of(other)  # type: ignore[arg-type]
 

@@ -12,9 +12,8 @@ import ipaddress
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from glasshive.model.address import render
 from glasshive.model.labels import Labels
-from glasshive.model.policy import CidrPeer, LabelPeer, Match, Peer, PolicyObject, Ports, Rule, RuleOrigin
+from glasshive.model.policy import CidrPeer, LabelPeer, Match, Peer, PolicyObject, Ports, Rule, RuleOrigin, Subject
 
 NODE_LABELS = {"host", "remote-node", "kube-apiserver"}
 
@@ -32,6 +31,21 @@ class Somebody:
     @property
     def reserved(self) -> set[str]:
         return {one.key for one in self.labels if one.source == "reserved"}
+
+
+@dataclass(frozen=True)
+class Packet:
+    """The first packet of a connection, seen from ``subject``, whose policy judges it."""
+
+    subject: Somebody
+    peer: Somebody
+    direction: str
+    protocol: int
+    port: int
+
+    @property
+    def receiver(self) -> Somebody:
+        return self.subject if self.direction == "ingress" else self.peer
 
 
 @dataclass(frozen=True)
@@ -89,35 +103,34 @@ def means_address(peer: CidrPeer, who: Somebody, cluster: Cluster) -> bool:
     return holds(peer.prefix) and not any(holds(one) for one in peer.excepts)
 
 
-def covers(ports: Ports, protocol: int, port: int, receiver: Somebody) -> bool:
+def covers(ports: Ports, packet: Packet) -> bool:
     wanted = (6, 17, 132) if ports.protocol == 0 else (ports.protocol,)
-    if protocol not in wanted:
+    if packet.protocol not in wanted:
         return False
     if ports.name:
-        return (ports.name, protocol, port) in receiver.named_ports
-    last = 65535 if protocol in (1, 58) and ports.last >= 255 else ports.last
-    return ports.first <= port <= last
+        return (ports.name, packet.protocol, packet.port) in packet.receiver.named_ports
+    last = 65535 if packet.protocol in (1, 58) and ports.last >= 255 else ports.last
+    return ports.first <= packet.port <= last
 
 
-def fits(rule: Rule, cluster: Cluster, peer: Somebody, receiver: Somebody, protocol: int, port: int) -> bool:
+def fits(rule: Rule, cluster: Cluster, packet: Packet) -> bool:
     """Whether a rule speaks of this packet."""
     if rule.action == "allow" and rule.needs:
         return False
-    if rule.peers is not None and not any(means(one, peer, cluster) for one in rule.peers):
+    if rule.peers is not None and not any(means(one, packet.peer, cluster) for one in rule.peers):
         return False
-    return rule.ports is None or any(covers(one, protocol, port, receiver) for one in rule.ports)
+    return rule.ports is None or any(covers(one, packet) for one in rule.ports)
 
 
-def selects(subject: object, who: Somebody) -> bool:
-    return subject.kind == who.kind and all_hold(subject.matches, who.labels)  # type: ignore[attr-defined]
+def selects(subject: Subject, who: Somebody) -> bool:
+    return subject.kind == who.kind and all_hold(subject.matches, who.labels)
 
 
-def judge(
-    cluster: Cluster, subject: Somebody, peer: Somebody, direction: str, protocol: int, port: int
-) -> Judgement | None:
-    """One side's word on a new connection; None: this side is not judged at all. ``subject`` is whose policy it is."""
+def judge(cluster: Cluster, packet: Packet) -> Judgement | None:
+    """One side's word on a new connection; None: this side is not judged at all."""
     if cluster.mode == "never":
         return None
+    subject, direction = packet.subject, packet.direction
     mine = [rule for one in cluster.objects for rule in one.rules if rule.direction == direction]
     mine = [rule for rule in mine if selects(rule.subject, subject)]
     isolated = any(
@@ -129,14 +142,12 @@ def judge(
     usable = [r for r in mine if r.peers != () and r.ports != () and not (r.action == "allow" and r.needs)]
     if not usable and not isolated:
         return None
-    receiver = subject if direction == "ingress" else peer
-    fitting = [rule for rule in mine if fits(rule, cluster, peer, receiver, protocol, port)]
-    return decide(cluster, fitting, isolated, subject, peer, direction)
+    fitting = [rule for rule in mine if fits(rule, cluster, packet)]
+    local = cluster.allow_localhost and direction == "ingress" and subject.kind == "endpoint"
+    return decide(fitting, isolated=isolated, from_host=local and "host" in packet.peer.reserved)
 
 
-def decide(
-    cluster: Cluster, fitting: list[Rule], isolated: bool, subject: Somebody, peer: Somebody, direction: str
-) -> Judgement:
+def decide(fitting: list[Rule], *, isolated: bool, from_host: bool) -> Judgement:
     admin = tiered(fitting, 0)
     for rule in admin:
         if rule.action == "pass":
@@ -147,9 +158,8 @@ def decide(
     if denying:
         return Judgement("deny-rule", denying)
     allowing = frozenset(rule.origin for rule in normal if rule.action == "allow")
-    local = cluster.allow_localhost and direction == "ingress" and subject.kind == "endpoint"
-    if local and "host" in peer.reserved:
-        return Judgement("allow", frozenset())  # by any of them, or by the setting
+    if from_host:
+        return Judgement("allow")  # by any of them, or by the setting
     if allowing:
         return Judgement("allow", allowing)
     if isolated:
@@ -170,7 +180,3 @@ def tiered(rules: Iterable[Rule], tier: int) -> list[Rule]:
 def alike(rules: Iterable[Rule], one: Rule) -> frozenset[RuleOrigin]:
     place = one.priority, one.order, one.action
     return frozenset(rule.origin for rule in rules if (rule.priority, rule.order, rule.action) == place)
-
-
-def address_text(address: bytes) -> str:
-    return render(address)

@@ -1,4 +1,4 @@
-"""The kernel's tables in user space: deltas are carried out step by step, and packets are looked up as the program does.
+"""The kernel's tables in user space: deltas are carried out step by step, packets looked up as the program does.
 
 ``Tables`` knows rows and numbers only, no rules. ``watch`` is called after every step, so that a test can look at the
 states that packets meet on the way.

@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from glasshive.model.policy import Direction, SubjectKind, Verdict
+from glasshive.policy.delta import Delta
 from glasshive.policy.engine import (
     Change,
     Engine,
@@ -20,7 +21,7 @@ from glasshive.policy.engine import (
 )
 from glasshive.policy.resolve import LOCALHOST, Mode, Settings, SubjectFacts
 from policy_cases import RESERVED, WORLD_IPV4, WORLD_IPV6, Case, cases, names_of, policies, reserved
-from policy_oracle import Somebody, judge
+from policy_oracle import Packet, Somebody, judge
 from policy_tables import Tables
 
 EXAMPLES = int(os.environ.get("GLASSHIVE_POLICY_EXAMPLES", "60"))
@@ -42,8 +43,7 @@ def engine_of(case: Case) -> Engine:
 
 def everybody(case: Case) -> list[Change]:
     found: list[Change] = [PutIdentity(reserved(number)) for number in RESERVED]
-    for who in (*case.pods, *case.nodes):
-        found.append(PutIdentity(case.identities[who.name], names_of(who)))
+    found += [PutIdentity(case.identities[who.name], names_of(who)) for who in (*case.pods, *case.nodes)]
     for who in (*case.pods, case.nodes[0]):
         facts = SubjectFacts(who.labels, names_of(who), SubjectKind(who.kind))
         found.append(PutSubject(who.name, facts))
@@ -63,7 +63,7 @@ def agree(case: Case, engine: Engine, tables: Tables) -> int:
             number = identity_of(case, tables, peer)
             for direction in Direction:
                 for protocol, port in case.packets:
-                    said = judge(case.cluster, subject, peer, direction, protocol, port)
+                    said = judge(case.cluster, Packet(subject, peer, direction, protocol, port))
                     found = tables.look(subject.name, direction, number, protocol, port)
                     where = f"{subject.name} {direction} {peer.name} {protocol}/{port}"
                     assert (said is None) == (found is None), where
@@ -136,13 +136,7 @@ def test_any_history_ends_where_a_fresh_engine_begins(history: tuple[Case, list[
     assert canonical(engine) == canonical(fresh)
     expected = Tables()
     for policy in engine.rows():
-        expected.carry_out(_only(policy))
+        expected.carry_out(Delta(appeared=(policy,)))
     assert (tables.peers, tables.ports) == (expected.peers, expected.ports), "the tables hold what the engine wants"
     assert {b.prefix: b.identity.number for b in engine.blocks()} == tables.blocks
     agree(case, engine, tables)
-
-
-def _only(policy):  # type: ignore[no-untyped-def]
-    from glasshive.policy.delta import Delta
-
-    return Delta(appeared=(policy,))
