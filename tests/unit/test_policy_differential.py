@@ -108,10 +108,8 @@ def histories(draw: st.DrawFn) -> tuple[Case, list[Change]]:
     detours: list[Change] = []
     for number in draw(st.lists(st.integers(0, 4), max_size=4)):
         other = draw(policies(f"p{number}"))
-        detours += [PutObject(other)]
-        if draw(st.booleans()) and number >= len(case.cluster.objects):
-            detours.append(RemoveObject(other.ref))
-        elif number >= len(case.cluster.objects):
+        detours += [PutObject(other)] + [RemoveObject(other.ref)] * draw(st.integers(0, 1))
+        if number >= len(case.cluster.objects):
             wanted.append(RemoveObject(other.ref))
     for who in draw(st.lists(st.sampled_from(case.pods), max_size=3)):
         labels = draw(st.sampled_from(case.pods)).labels
