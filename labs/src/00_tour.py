@@ -10,8 +10,8 @@
 # ## The cluster
 #
 # `glasshive.lab("00")` looks at this machine, finds the cluster that `make lab` has brought up (or brings one up), and
-# gives the lab a Kubernetes namespace of its own. A node of this cluster is a network namespace with an agent; so is a
-# pod, with its own processes.
+# gives the lab a Kubernetes namespace of its own. A node of this cluster is a network namespace with an
+# [[agent]]; so is a pod, with its own processes.
 
 # %%
 import glasshive
@@ -48,16 +48,16 @@ lab.exec("client", ["curl", "-s", "-o", "/dev/null", "-w", "HTTP %{http_code}", 
 # ## What the kernel knows about it
 #
 # No bridge, no iptables: eBPF programs at the pods' devices carried those packets, and they keep what they know in
-# **maps**. This is the map `endpoints` of `node1`: which address belongs to which device. Cilium's map of this kind is
-# `cilium_lxc`; ours is defined in [bpf/types/endpoint.h](../bpf/types/endpoint.h).
+# **maps**. An [[endpoint]] is a pod as those programs see it. This is the map `endpoints` of `node1`: which address
+# belongs to which device; [its entry](../bpf/types/endpoint.h) is a C struct, and Python reads it from the program.
 
 # %%
 lab.map("node1", "endpoints", ["address", "ifindex", "mac"], address=lab.address("web"))
 
 # %% [markdown]
-# And its map `conntrack`, the connections that the node has seen, here those of the two pods. Each stands there once,
-# whichever side spoke first; `low` and `high` are its two ends in order. Protocol 1 is ICMP (your pings), 6 is TCP
-# (your question over HTTP).
+# And the connections that the node has seen, its [[conntrack]] map, here those of the two pods. Each stands there
+# once, whichever side spoke first; `low` and `high` are its two ends in order. Protocol 1 is ICMP (your pings), 6 is
+# TCP (your question over HTTP).
 
 # %%
 lab.connections("node1", "web", "client")
@@ -88,9 +88,9 @@ print(lab.last_drop("no-endpoint"))
 # %% [markdown]
 # ## What Cilium does
 #
-# The same, at the same places: programs at `tc` hooks, maps such as `cilium_lxc` and `cilium_ct4_global`, drop reasons
-# that `hubble observe --verdict DROPPED` prints. The numbers of the reasons that Cilium has too are the same here
-# ([bpf/types/drop.h](../bpf/types/drop.h)).
+# The same, at the same places: programs at `tc` hooks, maps such as `cilium_lxc` and `cilium_ct4_global`, and the
+# [[drop reason|drop reasons]] that `hubble observe --verdict DROPPED` prints. The numbers of those that Cilium has too
+# are the same here.
 #
 # Next: **01 First packet, first pod** shows how a pod gets its address in the first place.
 

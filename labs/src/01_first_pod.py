@@ -1,9 +1,9 @@
 # %% [markdown]
 # # First packet, first pod
 #
-# You will follow a pod from the moment a node is asked to plug it in (the **CNI ADD** request) to the moment it answers
-# a packet, and look at your own kernel at every step. At the end you plug one in yourself, and the kernel's state is
-# checked, not your typing.
+# You will follow a pod from the moment a node is asked to plug it in (the [[CNI|CNI ADD]] request) to the moment it
+# answers a packet, and look at your own kernel at every step. At the end you plug one in yourself, and the kernel's
+# state is checked, not your typing.
 #
 # **25 minutes.** You should know what a Kubernetes pod is.
 
@@ -35,7 +35,7 @@ lab
 # ## The request
 #
 # The kubelet of `node1` makes a network namespace for the pod and then asks: *CNI ADD, this container, this namespace,
-# give it an interface called `eth0`*. The agent answers with addresses. `lab.pod` makes a pod and waits until it is
+# give it an interface called `eth0`*. The [[agent]] answers with addresses. `lab.pod` makes a pod and waits until it is
 # ready.
 
 # %%
@@ -43,9 +43,8 @@ web = lab.pod("web", node="node1")
 print(web.name, "is", web.state, "on", web.node, "with", len(web.addresses), "addresses")
 
 # %% [markdown]
-# What the agent wrote down when it answered. An **endpoint** is what a node knows about one of its pods
-# ([model/endpoint.py](../lib/glasshive/model/endpoint.py); Cilium calls it an endpoint too). The namespace is a file:
-# `/run/netns/...` is a handle that keeps it alive.
+# What the agent wrote down when it answered. An [[endpoint]] is what a node knows about one of its pods. The namespace
+# is a file: `/run/netns/...` is a handle that keeps it alive.
 
 # %%
 endpoint = lab.endpoint("web")
@@ -113,9 +112,9 @@ for node in ("node1", "node2"):
 print(prediction.reveal("ipcache: every node knows who has which address"))
 
 # %% [markdown]
-# `endpoints` says which local device has an address: that is nobody else's business. `ipcache` says which **identity**
-# an address has and behind which node it is, and every node needs that to judge a packet. (On its own node the entry
-# says nothing about a node: `::`.) Cilium's names for the two are `cilium_lxc` and `cilium_ipcache`.
+# `endpoints` says which local device has an address: that is nobody else's business. The [[ipcache]] says which
+# [[identity]] an address has and behind which node it is, and every node needs that to judge a packet. (On its own node
+# the entry says nothing about a node: `::`.)
 
 # %%
 lab.map("node2", "ipcache", ["addr", "prefixlen", "node_addr"], addr=lab.address("web"))
@@ -123,7 +122,8 @@ lab.map("node2", "ipcache", ["addr", "prefixlen", "node_addr"], addr=lab.address
 # %% [markdown]
 # ## The first packet
 #
-# A second pod on another node, and three pings to the first. Before them, the two have no connection in `conntrack`.
+# A second pod on another node, and three pings to the first. Before them, the two have no connection in the
+# [[conntrack]] map.
 
 # %%
 lab.pod("client", node="node2", image="glasshive/client")
@@ -142,7 +142,7 @@ lab.topology()
 # %% [markdown]
 # ## Break it
 #
-# Programs in the kernel cannot crash it, because the **verifier** walks every path through them before they run. Here
+# Programs in the kernel cannot crash it, because the [[verifier]] walks every path through them before they run. Here
 # is one that forgets to ask whether a look-up found anything. The extension gives cells a `%%bpf`, which compiles and
 # loads C; `--refused` says that we expect a refusal.
 

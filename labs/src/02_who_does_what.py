@@ -4,7 +4,7 @@
 # A cluster is several programs that divide the work. You will take them away, one after the other, say beforehand what
 # will break, and look. At the end somebody else has broken the cluster, and you mend it.
 #
-# **25 minutes.** You should have seen lab 01: a pod, an agent, a map.
+# **25 minutes.** You should have seen lab 01: a pod, an [[agent]], a map.
 
 # %% [markdown]
 # ## What it needs
@@ -32,9 +32,9 @@ lab
 #
 # ## The roles
 #
-# Every component is a process, watched by a **supervisor** that restarts what dies. `glasshive status` in a terminal
-# shows them too, with memory and process numbers. There is no process called CNI: a CNI plugin is a call, *plug this
-# pod in*, and here the agent answers it.
+# Every component is a process, watched by a [[supervisor]] that restarts what dies. `glasshive status` in a terminal
+# shows them too, with memory and process numbers. There is no process called [[CNI]]: a CNI plugin is a call,
+# *plug this pod in*, and here the agent answers it.
 
 # %%
 lab.components("control-plane", "node1", "node1-dns", "node2", "node2-dns")
@@ -86,8 +86,8 @@ lab.abilities("client", "web")
 print(prediction.reveal("the server, by its address and by its name"))
 
 # %% [markdown]
-# Packets are carried by programs in the kernel, which ask nobody. The resolver keeps the last names it was told, so it
-# answers too, from memory. What is gone is *change*: nobody takes an order, and nobody acts on one.
+# Packets are carried by programs in the kernel, which ask nobody. The [[resolver]] keeps the last names it was told, so
+# it answers too, from memory. What is gone is *change*: nobody takes an order, and nobody acts on one.
 
 # %%
 print(lab.kubectl("run", "late", "--image=nginx"))
@@ -143,7 +143,7 @@ print(prediction.reveal("it goes on being reached, but no new pod starts on node
 
 # %% [markdown]
 # Programs and maps are **pinned**: the file system at `/sys/fs/bpf` holds them, not the process that loaded them. Four
-# seconds on, nobody has plugged `late2` in. (After 40 seconds without a sign of life the operator calls the node
+# seconds on, nobody has plugged `late2` in. (After 40 seconds without a sign of life the [[operator]] calls the node
 # `NotReady`, after five minutes it would give up the node's pods.)
 
 # %%
@@ -204,7 +204,7 @@ lab.check("night-shift")
 #
 # The same division: `cilium-agent` on every node (a DaemonSet), `cilium-operator` once per cluster for what needs doing
 # once, the CNI plugin a small program that the kubelet calls and that only asks the agent. Stop the agents and traffic
-# goes on, from pinned programs and maps; stop the operator and no new address ranges, identities' clean-up or
+# goes on, from pinned programs and maps; stop the operator and no new address ranges, [[identity]] clean-up or
 # LoadBalancer addresses come; stop Hubble's relay and only the view is gone. Two things differ here: scheduler and
 # controllers share a process with the API server, and cluster names are answered on each pod's own node instead of by
 # CoreDNS pods behind a Service. Stopping an agent also stops what the kubelet does, because here they are one process.

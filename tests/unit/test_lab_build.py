@@ -144,7 +144,13 @@ def test_roles_lines_and_both_forms(entry: LabEntry) -> None:
     ("change", "line", "complaint"),
     [
         (('"role": "check"', '"role": "chek"'), 18, "unknown role 'chek'"),
-        (('"role": "check"', '"rolle": "check"'), 18, "is not understood"),
+        (('"role": "check"', '"rolle": "check"'), 18, "unknown key 'rolle'; allowed: id, role, schema"),
+        (('"id": "sum"}\n"pass', '"id": "Sum"}\n"pass'), 18, r"\$.id: 'Sum' does not match"),
+        (
+            ("# %% [markdown]\n# The end", '# %% [markdown] glasshive={"role": "view"}\n# The end'),
+            32,
+            "prose has no role",
+        ),
         (("### END SOLUTION\n", ""), 9, "1 '### BEGIN SOLUTION' but 0"),
         (('{"role": "exercise", "id": "sum"}', '{"role": "check", "id": "sum"}'), 9, "nothing else has one"),
         ((', "id": "sum"}\nanswer', "}\nanswer"), 9, "needs an id"),
@@ -168,7 +174,7 @@ def test_the_same_source_gives_the_same_notebook(entry: LabEntry) -> None:
         assert build.generate(entry, form) == build.generate(entry, form)
     learner = build.generate(entry, "learner")
     assert not any("SOLUTION" in cell.source or "1 + 1" in cell.source for cell in learner.cells)
-    assert learner.cells[2].metadata["glasshive"] == {"schema": 1, "role": "exercise", "id": "sum"}
+    assert learner.cells[2].metadata["glasshive"] == {"schema": 2, "role": "exercise", "id": "sum"}
     assert learner.cells[2].id == "c03-sum"
 
 
@@ -262,7 +268,9 @@ def clean_notebook(entry: LabEntry) -> Any:
         (2, {"source": "lab._secret"}, "private name"),
         (2, {"source": "1 # NBVAL_IGNORE_OUTPUT"}, "is not compared"),
         (2, {"source": "1", "metadata": {"tags": ["raises-exception"]}}, "is not compared"),
-        (2, {"metadata": {"glasshive": {"schema": 2, "role": "check"}}}, "unknown role"),
+        (2, {"metadata": {"glasshive": {"schema": 1, "role": "view"}}}, "schema 1 is not known"),
+        (2, {"metadata": {"glasshive": {"schema": 2, "role": "chek"}}}, "unknown role 'chek'"),
+        (2, {"metadata": {"glasshive": {"schema": 2, "points": 3}}}, "unknown key 'points'"),
         (8, {"metadata": {}}, "the last code cell is not the one with the role 'reset'"),
         (0, {"source": "No title"}, "the first cell is not prose with a title"),
         (1, {"source": "![](picture.png)"}, "without alternative text"),

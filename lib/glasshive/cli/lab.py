@@ -48,11 +48,13 @@ def list_(output: str) -> int:
 @_with_cluster
 @lab.command()
 @_IDS
-def build(labs: tuple[str, ...], cluster: str) -> int:
+@click.option("--lang", default="", metavar="LANG", help="Only the notebooks in this language; runs nothing.")
+@click.option("--prose", is_flag=True, help="The code is as it was: keep the outputs, run nothing.")
+def build(labs: tuple[str, ...], cluster: str, lang: str, *, prose: bool) -> int:
     """Generate and run the notebooks of LABS (all, if none is named) from labs/src."""
     from glasshive.lab import commands
 
-    return commands.build(labs, cluster=cluster, say=click.echo)
+    return commands.build(labs, cluster=cluster, say=click.echo, language=lang, prose=prose)
 
 
 @lab.command()

@@ -1,33 +1,31 @@
 """From an author's source (jupytext percent) to cells with roles, and the learner's and solved forms of them.
 
-A cell's role stands in its marker, under one versioned schema::
+A cell's role stands in its marker, under the schema of ``roles``::
 
     # %% glasshive={"role": "exercise", "id": "reach"}
 
-Roles: ``exercise`` (has a solution region), ``check`` (shows a verdict on the real state), ``view`` (a picture whose
-content differs from run to run; the only cells whose output may go uncompared), ``refused`` (a ``%%bpf`` cell that is
-meant to be refused), ``reset``. ``%%bpf`` cells are written as comments, so that the source stays Python.
+``%%bpf`` cells are written as comments, so that the source stays Python. In prose, ``[[term]]`` becomes a link to where
+a term of the glossary lives (``glossary``).
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from glasshive.errors import ManifestError
+from glasshive.lab import roles
 
-SCHEMA = 1
-ROLES = ("exercise", "check", "view", "refused", "reset")
-_KEYS = {"role", "id"}
 _BEGIN, _END = "### BEGIN SOLUTION", "### END SOLUTION"
 _PLACE_FOR_ANSWER = "# your turn: write here, then run this cell and the check below"
 
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell as the author wrote it: ``line`` is its first line in the source file."""
+    """One cell as the author wrote it: ``line`` is its first line in the source file, ``number`` its place, from 1."""
 
     kind: str
     text: str
@@ -35,6 +33,17 @@ class Cell:
     role: str = ""
     id: str = ""
     metadata: dict[str, Any] = field(default_factory=dict)
+    number: int = 0
+
+    @property
+    def key(self) -> str:
+        """The cell's id in notebooks and in translations: ``c07``, ``c09-mine``."""
+        return f"c{self.number:02d}" + (f"-{self.id}" if self.id else "")
+
+    @property
+    def mark(self) -> str:
+        """Name the state of the text: a translation keeps it to know whether it is stale."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:12]
 
     def solved(self) -> str:
         """Give the text with the solution in it, without the marks around it."""
@@ -64,28 +73,33 @@ def read_source(path: Path) -> list[Cell]:
     notebook = jupytext.reads(text, fmt="py:percent")
     if len(lines) != len(notebook.cells):
         raise ManifestError(f"{path}:1: text before the first '# %%' marker", hint="every cell needs a marker")
-    return [_cell(path, line, raw) for line, raw in zip(lines, notebook.cells, strict=True)]
+    pairs = enumerate(zip(lines, notebook.cells, strict=True), 1)
+    cells = [_cell(path, number, line, raw) for number, (line, raw) in pairs]
+    named: dict[tuple[str, str], int] = {}
+    for one in cells:
+        if one.id and named.setdefault((one.role, one.id), one.line) != one.line:
+            where = f"{path}:{one.line}"
+            raise ManifestError(f"{where}: line {named[one.role, one.id]} has the id {one.id!r} in this role already")
+    return cells
 
 
-def _cell(path: Path, line: int, raw: Any) -> Cell:
+def _cell(path: Path, number: int, line: int, raw: Any) -> Cell:
     where = f"{path}:{line}"
     metadata = dict(raw.metadata)
     given = metadata.pop("glasshive", {})
-    if not isinstance(given, dict) or set(given) - _KEYS:
-        allowed = ", ".join(sorted(_KEYS))
-        raise ManifestError(f"{where}: glasshive={given!r} is not understood", hint=f"allowed keys: {allowed}")
+    trouble = roles.complaint(given)
+    if trouble:
+        raise ManifestError(f"{where}: {trouble}", hint="see glasshive/lab/roles.py")
     role = str(given.get("role", ""))
-    if role and role not in ROLES:
-        raise ManifestError(f"{where}: unknown role {role!r}", hint=f"allowed: {', '.join(ROLES)}")
     text = _uncomment(where, raw.source) if raw.source.startswith("%%bpf") else raw.source
     begins, ends = text.count(_BEGIN), text.count(_END)
     if begins != ends:
         raise ManifestError(f"{where}: {begins} '{_BEGIN}' but {ends} '{_END}'")
     if bool(begins) != (role == "exercise"):
         raise ManifestError(f"{where}: an exercise has a solution region, and nothing else has one")
-    if role in {"exercise", "check"} and not given.get("id"):
-        raise ManifestError(f"{where}: a cell of role {role!r} needs an id")
-    return Cell(raw.cell_type, text, line, role, str(given.get("id", "")), metadata)
+    if role and raw.cell_type != "code":
+        raise ManifestError(f"{where}: prose has no role", hint="an id may stand there alone")
+    return Cell(raw.cell_type, text, line, role, str(given.get("id", "")), metadata, number)
 
 
 def _uncomment(where: str, text: str) -> str:

@@ -13,7 +13,8 @@ from typing import Any
 from glasshive.bpf import doctor, probe
 from glasshive.errors import GlasshiveError, NotFoundError
 from glasshive.lab import build as building
-from glasshive.lab import compare, headless, lint
+from glasshive.lab import compare, glossary, headless, lint, translations
+from glasshive.lab.cells import read_source
 from glasshive.lab.execute import execute
 from glasshive.lab.manifest import LabEntry, find_lab, read_labs
 
@@ -45,11 +46,23 @@ def list_labs() -> list[dict[str, Any]]:
     ]
 
 
-def build(ids: Sequence[str], *, cluster: str, say: Say) -> int:
-    """Generate, run and write both notebooks of each lab. A lab that fails leaves its old files as they were."""
+def build(ids: Sequence[str], *, cluster: str, say: Say, language: str = "", prose: bool = False) -> int:
+    """Generate, run and write the notebooks of each lab. A lab that fails leaves its old files as they were.
+
+    With a ``language`` only the notebooks in that language are written, with ``prose`` all of them: nothing is run
+    then, and the outputs stay, because the code is the same.
+    """
     from glasshive.cluster import Cluster, connect
 
     entries = chosen(ids)
+    if language:
+        return _translate(entries, language, named=bool(ids), say=say)
+    if prose:
+        for entry in entries:
+            for form in FORMS:
+                say(f"{entry.name}: wrote {building.reword(entry, form)}")
+            _translations(entry, say)
+        return 0
     for entry in entries:
         for form in FORMS:
             building.generate(entry, form)  # mistakes in a source are told before anything is started
@@ -83,31 +96,87 @@ def _build_one(entry: LabEntry, cluster: str, say: Say) -> int:
                 on_cell=lambda number, count, first: say(f"  [{number}/{count}] {first[:90]}"),
             )
         except GlasshiveError as failure:
-            say(f"{entry.name}: {failure}")
+            lines = {cell.key: cell.line for cell in read_source(entry.source)}
+            at = next((f":{line}" for key, line in lines.items() if f"cell {key} " in str(failure)), "")
+            say(f"{entry.source}{at}: {failure}")
             failures += 1
             continue
         building.write(path, notebook)
         say(f"{entry.name}: wrote {path}")
+    if not failures:
+        _translations(entry, say)
     return failures
+
+
+def _translations(entry: LabEntry, say: Say) -> None:
+    for language in translations.languages(entry):
+        say(f"{entry.name}: wrote {building.reword(entry, 'learner', language)}")
+
+
+def _translate(entries: Sequence[LabEntry], language: str, *, named: bool, say: Say) -> int:
+    """Write notebooks in a language: of the labs that were named, or of all that have prose in it."""
+    written = 0
+    for entry in entries:
+        if named or language in translations.languages(entry):
+            say(f"{entry.name}: wrote {building.reword(entry, 'learner', language)}")
+            for text in _of_translation(entry, language):
+                say(text)
+            written += 1
+    if not written:
+        raise NotFoundError(f"no lab has prose in {language!r}", hint=f"labs/src/NN_topic.{language}.md")
+    return 0
+
+
+def _of_translation(entry: LabEntry, language: str) -> list[str]:
+    path = translations.path_of(entry, language)
+    return translations.match(path, translations.read(path), read_source(entry.source))[1]
 
 
 def check(ids: Sequence[str], *, say: Say) -> int:
     """Hold the committed notebooks to the rules and compare them with their sources; nothing is run."""
+    entries = chosen(ids)
+    terms = glossary.read(entries[0].folder)
     complaints: list[str] = []
-    for entry in chosen(ids):
-        for form in FORMS:
-            complaints += building.differences(entry, form)
-            path = building.path_of(entry, form)
+    for entry in entries:
+        lines = {cell.key: cell.line for cell in read_source(entry.source)}
+        forms: list[tuple[building.Form, str]] = [*((form, "") for form in FORMS)]
+        for language in translations.languages(entry):
+            complaints += _of_translation(entry, language)
+            forms.append(("learner", language))
+        for form, language in forms:
+            complaints += building.differences(entry, form, language)
+            path = building.path_of(entry, form, language)
             if path.exists():
-                complaints += lint.lint(path)
-    known = {path for entry in read_labs() for path in (entry.notebook, entry.solution, entry.source)}
-    folder = read_labs()[0].folder
-    strays = {*folder.glob("*.ipynb"), *folder.glob("solutions/*.ipynb"), *folder.glob("src/*.py")} - known
-    complaints += [f"{path}: not in labs.toml" for path in sorted(strays)] if not ids else []
+                source = translations.path_of(entry, language) if language else entry.source
+                complaints += lint.lint(path, terms=terms, source=source, lines=_lines(entry, language) or lines)
+    complaints += _strays(entries[0].folder) if not ids else []
     for text in complaints:
         say(text)
-    say("labs: " + (f"{len(complaints)} complaints" if complaints else f"{len(chosen(ids))} keep the rules"))
+    say("labs: " + (f"{len(complaints)} complaints" if complaints else f"{len(entries)} keep the rules"))
     return 1 if complaints else 0
+
+
+def _lines(entry: LabEntry, language: str) -> dict[str, int]:
+    """Where each cell's prose stands in a file of translations; empty for English."""
+    if not language:
+        return {}
+    return {one.cell: one.line for one in translations.read(translations.path_of(entry, language))}
+
+
+def _strays(folder: Path) -> list[str]:
+    """Files among the labs that no lab of the manifest knows."""
+    known: set[Path] = set()
+    for entry in read_labs(folder):
+        known |= {entry.notebook, entry.solution, entry.source}
+        for language in translations.languages(entry):
+            known |= {translations.path_of(entry, language), building.path_of(entry, "learner", language)}
+    found = {
+        *folder.glob("*.ipynb"),
+        *folder.glob("solutions/*.ipynb"),
+        *folder.glob("src/*.py"),
+        *folder.glob("src/*.md"),
+    }
+    return [f"{path}: not in labs.toml" for path in sorted(found - known)]
 
 
 def verify(ids: Sequence[str], *, cluster: str, say: Say) -> int:

@@ -1,6 +1,7 @@
 """The rules that every committed notebook keeps, each named in its complaint (shared/style.md, section 5).
 
-A rule complains with file, cell and what to do. ``lint`` looks at one notebook; nothing is executed.
+A rule complains with file, cell and what to do; where the source's lines are known, the complaint names file and line
+of the source, because that is where it is mended. ``lint`` looks at one notebook; nothing is executed.
 """
 
 from __future__ import annotations
@@ -8,11 +9,11 @@ from __future__ import annotations
 import ast
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from glasshive.lab.cells import ROLES, SCHEMA
+from glasshive.lab import glossary, roles
 
 MOST_LINES_IN_CELL, MOST_CODE_CELLS = 15, 25
 MOST_BYTES_IN_CELL, MOST_BYTES = 20_000, 300_000
@@ -27,8 +28,18 @@ Complaints = Iterator[tuple[str, str]]
 """(cell id or '', complaint)."""
 
 
-def lint(path: Path) -> list[str]:
-    """Give all complaints about one notebook, as ``file: cell: complaint``."""
+def lint(
+    path: Path,
+    *,
+    terms: Sequence[glossary.Term] = (),
+    source: Path | None = None,
+    lines: Mapping[str, int] | None = None,
+) -> list[str]:
+    """Give all complaints about one notebook, as ``file: cell: complaint``.
+
+    With ``source`` and its ``lines`` (cell id -> line) as ``source:line: cell of file: complaint``. ``terms`` are those
+    that have to be linked.
+    """
     import nbformat
 
     try:
@@ -36,11 +47,19 @@ def lint(path: Path) -> list[str]:
         nbformat.validate(notebook)
     except (json.JSONDecodeError, nbformat.ValidationError, nbformat.reader.NotJSONError) as trouble:
         return [f"{path}: not a notebook: {str(trouble).splitlines()[0]}"]
-    found = [f"{path}: {cell or 'whole'}: {text}" for rule in RULES for cell, text in rule(notebook)]
+    complaints = [pair for rule in RULES for pair in rule(notebook)]
+    prose = [(cell.id, cell.source) for cell in notebook.cells if cell.cell_type == "markdown"]
+    complaints += glossary.unlinked(prose, terms)
     size = path.stat().st_size
     if size > MOST_BYTES:
-        found.append(f"{path}: whole: {size} bytes, at most {MOST_BYTES}: show less")
-    return found
+        complaints.append(("", f"{size} bytes, at most {MOST_BYTES}: show less"))
+    return [f"{_place(path, cell, source, lines or {})}: {text}" for cell, text in complaints]
+
+
+def _place(path: Path, cell: str, source: Path | None, lines: Mapping[str, int]) -> str:
+    if source is None:
+        return f"{path}: {cell or 'whole'}"
+    return f"{source}:{lines.get(cell, 1)}: {cell or 'whole'} of {path.parent.name}/{path.name}"
 
 
 def code_cells(notebook: Any) -> list[Any]:
@@ -142,9 +161,9 @@ def _claims(notebook: Any) -> Complaints:
 
 def _roles(notebook: Any) -> Complaints:
     for cell in notebook.cells:
-        given = cell.metadata.get("glasshive")
-        if given is not None and (given.get("schema") != SCHEMA or given.get("role") not in ROLES):
-            yield cell.id, f"has an unknown role {given}"
+        trouble = roles.complaint(cell.metadata.get("glasshive", {}))
+        if trouble:
+            yield cell.id, trouble
 
 
 def _skeleton(notebook: Any) -> Complaints:
