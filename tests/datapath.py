@@ -20,8 +20,8 @@ OBJECTS = ("pod", "host", "overlay")
 OK, SHOT, REDIRECT = 0, 2, 7
 
 IN_CLUSTER, TUNNEL, ONLINK = 1, 2, 4
-HOST, ROUTER = 1, 2
-NODE_TUNNEL, NODE_MASQUERADE, NODE_IPV4, NODE_IPV6 = 1, 2, 4, 8
+HOST, ROUTER, INGRESS_ENFORCED, EGRESS_ENFORCED, AUDIT = 1, 2, 4, 8, 16
+NODE_TUNNEL, NODE_MASQUERADE, NODE_IPV4, NODE_IPV6, NODE_ALLOW_LOCALHOST, NODE_VERDICT_RECORDS = 1, 2, 4, 8, 16, 32
 
 HOST_MAC, POD_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
 
@@ -40,9 +40,9 @@ class Datapath:
     objects: list[Any] = field(default_factory=list)
 
     def add_endpoint(self, address: str, ifindex: int, *, identity: int = 1000, number: int = 1, flags: int = 0,
-                     pod_mac: str = POD_MAC, host_mac: str = HOST_MAC) -> None:  # fmt: skip
+                     policy: int = 0, pod_mac: str = POD_MAC, host_mac: str = HOST_MAC) -> None:  # fmt: skip
         value = {
-            "ifindex": ifindex, "identity": identity, "id": number, "flags": flags,
+            "ifindex": ifindex, "identity": identity, "id": number, "flags": flags, "policy": policy,
             "mac": mac(pod_mac), "host_mac": mac(host_mac),
         }  # fmt: skip
         self.maps["endpoints"].update([parse(address)], [value])

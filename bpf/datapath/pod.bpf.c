@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0 OR Apache-2.0
 /* The host side of a pod's veth pair: from_pod sees what the pod sends, to_pod what the stack delivers to it. */
 #include "lib/abi.h"
+#include "lib/admit.h"
 #include "lib/bpf.h"
-#include "lib/conntrack.h"
 #include "lib/deliver.h"
 #include "lib/drop.h"
 #include "lib/gateway.h"
@@ -40,10 +40,9 @@ static __always_inline int pod_to_remote(struct __sk_buff *skb, struct gh_packet
 
 /* To an address that no endpoint of this node has. */
 static __always_inline int pod_to_elsewhere(struct __sk_buff *skb, struct gh_packet *pkt,
-					    const struct gh_endpoint *self, int connection)
+					    const struct gh_endpoint *self, const struct gh_ipcache_entry *to,
+					    int connection)
 {
-	const struct gh_ipcache_entry *to = gh_ipcache_find(&pkt->dst);
-
 	if (gh_ipcache_in_cluster(to)) {
 		/* Not known where: the kernel's routing table decides. */
 		if (gh_address_is_zero(&to->node_addr))
@@ -60,7 +59,9 @@ static __always_inline int pod_to_elsewhere(struct __sk_buff *skb, struct gh_pac
 
 static __always_inline int pod_sends(struct __sk_buff *skb, struct gh_packet *pkt)
 {
+	const struct gh_ipcache_entry *to = NULL;
 	const struct gh_endpoint *self, *ep;
+	struct gh_parties ends = {};
 	int verdict;
 
 	if (unlikely(gh_is_neighbour_question(pkt)))
@@ -68,12 +69,19 @@ static __always_inline int pod_sends(struct __sk_buff *skb, struct gh_packet *pk
 	self = gh_endpoint_sender(&pkt->src, skb->ifindex);
 	if (unlikely(!self))
 		return gh_address_is_multicast(&pkt->dst) ? GH_DROP_MULTICAST : GH_DROP_INVALID_SOURCE_IP;
-	verdict = gh_ct_track(skb, pkt, self->identity);
+	gh_party_of(&ends.src, self);
+	ep = gh_endpoint_find(&pkt->dst);
+	if (ep) {
+		gh_party_of(&ends.dst, ep);
+	} else {
+		to = gh_ipcache_find(&pkt->dst);
+		ends.dst.identity = gh_remote_identity(to ? to->identity : 0, gh_is_ipv6(pkt));
+	}
+	verdict = gh_admit(skb, pkt, &ends);
 	if (unlikely(gh_is_drop(verdict)))
 		return verdict;
-	ep = gh_endpoint_find(&pkt->dst);
 	if (!ep)
-		return pod_to_elsewhere(skb, pkt, self, verdict);
+		return pod_to_elsewhere(skb, pkt, self, to, verdict);
 	if (gh_endpoint_is_host(ep))
 		return TC_ACT_OK;
 	return gh_deliver_local(skb, pkt, ep);
@@ -96,6 +104,7 @@ int from_pod(struct __sk_buff *skb)
 static __always_inline int pod_receives(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	const struct gh_endpoint *ep;
+	struct gh_parties ends = {};
 	int verdict;
 
 	/* Neighbour discovery and the like between the two ends of the veth pair. */
@@ -104,7 +113,9 @@ static __always_inline int pod_receives(struct __sk_buff *skb, struct gh_packet 
 	ep = gh_endpoint_find(&pkt->dst);
 	if (!ep || ep->ifindex != skb->ifindex)
 		return GH_DROP_WRONG_POD;
-	verdict = gh_ct_track(skb, pkt, 0);
+	gh_party_of(&ends.dst, ep);
+	gh_party_find(&ends.src, &pkt->src);
+	verdict = gh_admit(skb, pkt, &ends);
 	return gh_is_drop(verdict) ? verdict : TC_ACT_OK;
 }
 

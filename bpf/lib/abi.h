@@ -12,6 +12,7 @@
 #include "types/identity.h"
 #include "types/ipcache.h"
 #include "types/nat.h"
+#include "types/policy.h"
 #include "types/record.h"
 
 struct gh_abi {
@@ -22,10 +23,15 @@ struct gh_abi {
 	enum gh_drop_reason drop_reason;
 	enum gh_endpoint_flags endpoint_flags;
 	enum gh_identity identity;
+	enum gh_identity_scope identity_scope;
 	enum gh_ipcache_flags ipcache_flags;
 	enum gh_nat_direction nat_direction;
 	enum gh_nat_flags nat_flags;
 	enum gh_node_flags node_flags;
+	enum gh_policy_match policy_match;
+	enum gh_policy_revision policy_revision;
+	enum gh_policy_verdict policy_verdict;
+	enum gh_record_flags record_flags;
 	enum gh_record_type record_type;
 	struct gh_record record;
 };

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
-/* Connection tracking: one entry per connection, one look-up per packet, no store on an established connection. */
+/*
+ * Connection tracking: one entry per connection, one look-up per packet, no store on an established connection. What a
+ * packet may do to its connection is decided in lib/admit.h.
+ */
 #ifndef GLASSHIVE_LIB_CONNTRACK_H
 #define GLASSHIVE_LIB_CONNTRACK_H
 
 #include "lib/ct_state.h"
-#include "lib/icmp_error.h"
 #include "lib/packet.h"
 #include "types/conntrack.h"
 
@@ -47,7 +49,8 @@ static __always_inline bool gh_ct_key(struct gh_ct_key *key, const struct gh_pac
 	return from_high;
 }
 
-GH_GLOBAL int gh_ct_create(const struct gh_ct_key *sorted, const struct gh_packet *pkt, bool from_high, __u32 identity)
+GH_GLOBAL int gh_ct_create(const struct gh_ct_key *sorted, const struct gh_packet *pkt, bool from_high, __u32 identity,
+			   __u32 revision)
 {
 	struct gh_ct_entry entry;
 	struct gh_ct_key key;
@@ -56,55 +59,35 @@ GH_GLOBAL int gh_ct_create(const struct gh_ct_key *sorted, const struct gh_packe
 		return GH_DROP_INVALID_PACKET;
 	key = *sorted; /* Verifier: see gh_endpoint_find() */
 	gh_ct_fresh(&entry, pkt, from_high, identity, bpf_ktime_get_coarse_ns());
+	entry.policy_revision = revision;
 	if (bpf_map_update_elem(&conntrack, &key, &entry, BPF_ANY))
 		return GH_DROP_CT_CREATE;
 	return GH_CT_NEW;
 }
 
-/* An ICMP error belongs to the connection whose packet it quotes. It does not prolong that connection's life. */
-GH_GLOBAL int gh_ct_related(struct __sk_buff *skb, const struct gh_packet *pkt)
+/* An established connection in mid-stream, seen before within this tick: nothing about it needs to be written. */
+static __always_inline bool gh_ct_is_settled(const struct gh_ct_entry *entry, const struct gh_packet *pkt)
 {
-	struct gh_icmp_quote quote = {};
-	struct gh_ct_key key;
-
-	if (!pkt)
-		return GH_DROP_INVALID_PACKET;
-	if (gh_icmp_quote(skb, pkt, &quote))
-		return GH_DROP_INVALID_L4_HEADER;
-	gh_ct_key(&key, &quote.pkt);
-	return bpf_map_lookup_elem(&conntrack, &key) ? GH_CT_RELATED : GH_DROP_ICMP_UNRELATED;
+	return likely(!(pkt->tcp_flags & (GH_TCP_SYN | GH_TCP_FIN | GH_TCP_RST)) && entry->state == GH_CT_ESTABLISHED &&
+		      entry->tick == gh_ct_tick());
 }
 
-/*
- * Decision: which connection is this packet part of? identity is the sender's, kept when the packet opens one.
- * Returns enum gh_ct_verdict, or a drop reason: CT_CREATE, ICMP_UNRELATED, INVALID_L4_HEADER.
- */
-static __always_inline int gh_ct_track(struct __sk_buff *skb, const struct gh_packet *pkt, __u32 identity)
+/* The connection that the packet is part of, or NULL. *from_high: whether its sender is the high end. */
+static __always_inline struct gh_ct_entry *gh_ct_find(const struct gh_packet *pkt, bool *from_high)
 {
 	struct gh_ct_key key;
-	struct gh_ct_entry *entry;
-	bool from_high;
 
-	if (unlikely(pkt->flags & GH_PACKET_ICMP_ERROR) && gh_has_l4(pkt))
-		return gh_ct_related(skb, pkt);
-	from_high = gh_ct_key(&key, pkt);
-	entry = bpf_map_lookup_elem(&conntrack, &key);
-	if (unlikely(!entry))
-		return gh_ct_create(&key, pkt, from_high, identity);
-	if (unlikely((pkt->tcp_flags & (GH_TCP_SYN | GH_TCP_FIN | GH_TCP_RST)) || entry->state != GH_CT_ESTABLISHED ||
-		     entry->tick != gh_ct_tick()))
-		return gh_ct_advance(entry, pkt, from_high, identity);
-	return !(entry->flags & GH_CT_FROM_HIGH) == from_high ? GH_CT_REPLY : GH_CT_FORWARD;
+	*from_high = gh_ct_key(&key, pkt);
+	return bpf_map_lookup_elem(&conntrack, &key);
 }
 
 /* Does the packet answer a connection that its destination opened? Looks only. */
 static __always_inline bool gh_ct_is_reply(const struct gh_packet *pkt)
 {
-	struct gh_ct_key key;
-	bool from_high = gh_ct_key(&key, pkt);
-	const struct gh_ct_entry *entry = bpf_map_lookup_elem(&conntrack, &key);
+	bool from_high;
+	const struct gh_ct_entry *entry = gh_ct_find(pkt, &from_high);
 
-	return entry && !(entry->flags & GH_CT_FROM_HIGH) == from_high;
+	return entry && gh_ct_is_towards_opener(entry, from_high);
 }
 
 #endif

@@ -6,6 +6,7 @@
 #include <linux/in6.h>
 #include "lib/packet.h"
 #include "types/conntrack.h"
+#include "types/policy.h"
 
 #define GH_TCP_FIN 1
 #define GH_TCP_SYN 2
@@ -46,13 +47,13 @@ static __always_inline enum gh_ct_timeout gh_ct_timeout_s(__u8 protocol, enum gh
 static __always_inline void gh_ct_fresh(struct gh_ct_entry *entry, const struct gh_packet *pkt, bool from_high,
 					__u32 identity, __u64 now_ns)
 {
-	__builtin_memset(entry, 0, sizeof(*entry));
 	entry->seen_ns = now_ns;
 	entry->created_ns = now_ns;
 	entry->identity = identity;
 	entry->flags = from_high ? GH_CT_FROM_HIGH : 0;
 	entry->state = GH_CT_OPENING;
 	entry->tick = gh_ct_tick();
+	entry->pad = 0;
 	if (pkt->tcp_flags & GH_TCP_SYN)
 		entry->flags |= GH_CT_SYN;
 	if (pkt->tcp_flags & GH_TCP_FIN)
@@ -63,16 +64,52 @@ static __always_inline void gh_ct_fresh(struct gh_ct_entry *entry, const struct 
 	}
 }
 
-/* Has the connection ended, by its own account or by the clock, so that this packet opens another one? */
-static __always_inline bool gh_ct_is_over(const struct gh_ct_entry *entry, const struct gh_packet *pkt, __u64 now_ns)
+/* A SYN alone opens; whoever sends it, it answers nothing. */
+static __always_inline bool gh_ct_is_opening(const struct gh_packet *pkt)
 {
-	if (entry->state == GH_CT_CLOSING && (pkt->tcp_flags & (GH_TCP_SYN | GH_TCP_ACK)) == GH_TCP_SYN)
-		return true;
-	return now_ns > entry->seen_ns + gh_ct_timeout_s(pkt->protocol, entry->state) * GH_SECOND_NS;
+	return (pkt->tcp_flags & (GH_TCP_SYN | GH_TCP_ACK)) == GH_TCP_SYN;
+}
+
+static __always_inline bool gh_ct_is_towards_opener(const struct gh_ct_entry *entry, bool from_high)
+{
+	return !(entry->flags & GH_CT_FROM_HIGH) == from_high;
+}
+
+/*
+ * Decision: is the packet part of the connection that the entry is about, or has that ended, by its own account, by
+ * policy or by the clock, so that the packet opens another one? Writes nothing. Returns GH_CT_NEW, _FORWARD or _REPLY.
+ */
+GH_GLOBAL int gh_ct_classify(const struct gh_ct_entry *entry, const struct gh_packet *pkt, bool from_high)
+{
+	if (!entry || !pkt)
+		return GH_CT_NEW;
+	if (gh_ct_is_opening(pkt) &&
+	    (entry->state == GH_CT_CLOSING || entry->policy_revision == GH_POLICY_REVISION_CUT))
+		return GH_CT_NEW;
+	/* Seen within this tick: no timeout is as short as one, and the clock need not be read. */
+	if (entry->tick != gh_ct_tick() &&
+	    bpf_ktime_get_coarse_ns() > entry->seen_ns + gh_ct_timeout_s(pkt->protocol, entry->state) * GH_SECOND_NS)
+		return GH_CT_NEW;
+	return gh_ct_is_towards_opener(entry, from_high) ? GH_CT_REPLY : GH_CT_FORWARD;
+}
+
+/*
+ * Begin the connection anew in the place of one that is over. For a moment the entry says that no policy has allowed
+ * it: whoever looks then will ask policy.
+ */
+GH_GLOBAL int gh_ct_renew(struct gh_ct_entry *entry, const struct gh_packet *pkt, bool from_high, __u32 identity,
+			  __u32 revision)
+{
+	if (!entry || !pkt)
+		return GH_DROP_INVALID_PACKET;
+	entry->policy_revision = GH_POLICY_REVISION_CUT;
+	gh_ct_fresh(entry, pkt, from_high, identity, bpf_ktime_get_coarse_ns());
+	entry->policy_revision = revision;
+	return GH_CT_NEW;
 }
 
 /* The state that follows from this packet. Concurrent packets may each write: every outcome is one they could cause. */
-GH_GLOBAL int gh_ct_advance(struct gh_ct_entry *entry, const struct gh_packet *pkt, bool from_high, __u32 identity)
+GH_GLOBAL int gh_ct_advance(struct gh_ct_entry *entry, const struct gh_packet *pkt, bool from_high)
 {
 	__u64 now_ns = bpf_ktime_get_coarse_ns();
 	__u16 flags;
@@ -81,13 +118,9 @@ GH_GLOBAL int gh_ct_advance(struct gh_ct_entry *entry, const struct gh_packet *p
 
 	if (!entry || !pkt)
 		return GH_DROP_INVALID_PACKET;
-	reply = !(entry->flags & GH_CT_FROM_HIGH) == from_high;
+	reply = gh_ct_is_towards_opener(entry, from_high);
 	flags = entry->flags;
 	state = entry->state;
-	if (gh_ct_is_over(entry, pkt, now_ns)) {
-		gh_ct_fresh(entry, pkt, from_high, identity, now_ns);
-		return GH_CT_NEW;
-	}
 	if (reply)
 		flags |= GH_CT_REPLIED;
 	if (pkt->tcp_flags & GH_TCP_FIN)

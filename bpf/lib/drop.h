@@ -3,10 +3,9 @@
 #ifndef GLASSHIVE_LIB_DROP_H
 #define GLASSHIVE_LIB_DROP_H
 
-#include "lib/ipcache.h"
 #include "lib/packet.h"
+#include "lib/record.h"
 #include "types/drop.h"
-#include "types/record.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_HASH);
@@ -14,19 +13,6 @@ struct {
 	__type(key, struct gh_drop_key);
 	__type(value, struct gh_drop_count);
 } drops SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_RINGBUF);
-	__uint(max_entries, 1 << 20);
-} events SEC(".maps");
-
-/* Records that found the ring full. */
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, __u64);
-} events_lost SEC(".maps");
 
 static __always_inline void gh_drop_count(struct __sk_buff *skb, enum gh_drop_reason reason,
 					  enum gh_direction direction)
@@ -47,39 +33,9 @@ static __always_inline void gh_drop_count(struct __sk_buff *skb, enum gh_drop_re
 	count->bytes += skb->len;
 }
 
-static __always_inline void gh_drop_record(struct __sk_buff *skb, const struct gh_packet *pkt,
-					   enum gh_drop_reason reason, enum gh_direction direction)
+static __always_inline bool gh_is_refusal(enum gh_drop_reason reason)
 {
-	struct gh_record *record = bpf_ringbuf_reserve(&events, sizeof(*record), 0);
-
-	if (!record) {
-		__u32 zero = 0;
-		__u64 *lost = bpf_map_lookup_elem(&events_lost, &zero);
-
-		if (lost)
-			(*lost)++;
-		return;
-	}
-	__builtin_memset(record, 0, sizeof(*record));
-	record->time_ns = bpf_ktime_get_ns();
-	record->src = pkt->src;
-	record->dst = pkt->dst;
-	record->sport = pkt->sport;
-	record->dport = pkt->dport;
-	record->src_identity = gh_ipcache_identity(&pkt->src);
-	record->dst_identity = gh_ipcache_identity(&pkt->dst);
-	record->ifindex = skb->ifindex;
-	record->bytes = skb->len;
-	record->ether_type = bpf_ntohs(skb->protocol);
-	record->type = GH_RECORD_DROP;
-	record->reason = reason;
-	record->direction = direction;
-	record->protocol = pkt->protocol;
-	record->tcp_flags = pkt->tcp_flags;
-	record->icmp_type = pkt->icmp_type;
-	record->icmp_code = pkt->icmp_code;
-	/* No wake-up: readers look at a steady pace, so a flood of drops costs the sender no scheduling. */
-	bpf_ringbuf_submit(record, BPF_RB_NO_WAKEUP);
+	return reason == GH_DROP_POLICY || reason == GH_DROP_POLICY_DENY;
 }
 
 GH_GLOBAL int gh_drop(struct __sk_buff *skb, const struct gh_packet *pkt, enum gh_drop_reason reason,
@@ -87,8 +43,11 @@ GH_GLOBAL int gh_drop(struct __sk_buff *skb, const struct gh_packet *pkt, enum g
 {
 	if (!pkt)
 		return TC_ACT_SHOT;
+	/* On its way a packet may meet the policies of two endpoints: the one that refused says which direction it was. */
+	if (gh_is_refusal(reason))
+		direction = gh_judged_direction(&pkt->judged);
 	gh_drop_count(skb, reason, direction);
-	gh_drop_record(skb, pkt, reason, direction);
+	gh_leave_record(skb, pkt, GH_RECORD_DROP, reason, direction);
 	return TC_ACT_SHOT;
 }
 

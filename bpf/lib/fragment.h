@@ -34,6 +34,7 @@ GH_GLOBAL int gh_fragment_remember(const struct gh_packet *pkt)
 	value.dport = pkt->dport;
 	value.protocol = pkt->protocol;
 	value.flags = pkt->flags & GH_PACKET_ECHO;
+	value.icmp_type = pkt->icmp_type;
 	gh_fragment_key(pkt, &key);
 	bpf_map_update_elem(&fragments, &key, &value, BPF_ANY);
 	return TC_ACT_OK;
@@ -55,6 +56,7 @@ GH_GLOBAL int gh_fragment_find(struct gh_packet *pkt)
 	pkt->dport = value->dport;
 	pkt->protocol = value->protocol;
 	pkt->flags |= value->flags;
+	pkt->icmp_type = value->icmp_type;
 	return TC_ACT_OK;
 }
 

@@ -49,11 +49,12 @@ static __always_inline int gh_icmp_quote_ipv6(struct __sk_buff *skb, struct gh_i
 }
 
 /* Reads the quotation of the ICMP error *pkt. Returns 0, or -1 when it is broken, too short, or quotes an error. */
-static __always_inline int gh_icmp_quote(struct __sk_buff *skb, const struct gh_packet *pkt,
-					 struct gh_icmp_quote *quote)
+GH_GLOBAL int gh_icmp_quote(struct __sk_buff *skb, const struct gh_packet *pkt, struct gh_icmp_quote *quote)
 {
 	struct gh_icmp l4;
 
+	if (!pkt || !quote)
+		return -1;
 	quote->l3 = pkt->l4 + sizeof(struct gh_icmp);
 	if (gh_is_ipv6(pkt) ? gh_icmp_quote_ipv6(skb, quote) : gh_icmp_quote_ipv4(skb, quote))
 		return -1;
@@ -63,6 +64,7 @@ static __always_inline int gh_icmp_quote(struct __sk_buff *skb, const struct gh_
 	case IPPROTO_ICMP:
 	case IPPROTO_ICMPV6:
 		quote->pkt.flags |= GH_PACKET_ECHO;
+		quote->pkt.icmp_type = l4.type;
 		if (gh_icmp_is_echo(gh_is_ipv6(pkt), l4.type))
 			quote->pkt.sport = l4.id;
 		else if (gh_icmp_is_echo_reply(gh_is_ipv6(pkt), l4.type))

@@ -12,14 +12,18 @@ static __always_inline bool gh_is_readable_error(const struct gh_packet *pkt)
 	return (pkt->flags & GH_PACKET_ICMP_ERROR) && gh_has_l4(pkt);
 }
 
-/* The quoted packet, seen in the other direction: a quotation shows what was sent, the error goes to its sender. */
-static __always_inline void gh_quote_reversed(const struct gh_icmp_quote *quote, struct gh_packet *pkt)
+/* The key of the quoted packet, seen in the other direction: a quotation shows what was sent, the error goes back. */
+static __always_inline const struct gh_nat_entry *gh_nat_find_quoted(const struct gh_packet *quoted,
+								     enum gh_nat_direction direction)
 {
-	*pkt = quote->pkt;
-	pkt->src = quote->pkt.dst;
-	pkt->dst = quote->pkt.src;
-	pkt->sport = quote->pkt.dport;
-	pkt->dport = quote->pkt.sport;
+	struct gh_nat_key key = { .src = quoted->dst,
+				  .dst = quoted->src,
+				  .sport = quoted->dport,
+				  .dport = quoted->sport,
+				  .protocol = quoted->protocol,
+				  .direction = direction };
+
+	return bpf_map_lookup_elem(&nat, &key);
 }
 
 /* A pod complains to the world about an answer it got. Without a mapping the connection was never translated. */
@@ -27,17 +31,13 @@ GH_GLOBAL int gh_masquerade_error_out(struct __sk_buff *skb, struct gh_packet *p
 {
 	struct gh_icmp_quote quote = {};
 	const struct gh_nat_entry *node_end;
-	struct gh_packet reversed;
 	struct gh_nat_entry to;
-	struct gh_nat_key key;
 
 	if (!pkt)
 		return GH_DROP_INVALID_PACKET;
 	if (gh_icmp_quote(skb, pkt, &quote))
 		return GH_DROP_INVALID_L4_HEADER;
-	gh_quote_reversed(&quote, &reversed);
-	gh_nat_out_key(&key, &reversed);
-	node_end = bpf_map_lookup_elem(&nat, &key);
+	node_end = gh_nat_find_quoted(&quote.pkt, GH_NAT_OUT);
 	if (!node_end)
 		return TC_ACT_OK;
 	to = *node_end;
@@ -73,15 +73,13 @@ GH_GLOBAL int gh_masquerade_error_in(struct __sk_buff *skb, struct gh_packet *pk
 {
 	struct gh_icmp_quote quote = {};
 	const struct gh_nat_entry *pod_end;
-	struct gh_packet reversed;
 	struct gh_nat_entry to;
 
 	if (!pkt)
 		return GH_DROP_INVALID_PACKET;
 	if (gh_icmp_quote(skb, pkt, &quote))
 		return TC_ACT_UNSPEC;
-	gh_quote_reversed(&quote, &reversed);
-	pod_end = gh_nat_find_in(&reversed);
+	pod_end = gh_nat_find_quoted(&quote.pkt, GH_NAT_IN);
 	if (!pod_end || (pod_end->flags & GH_NAT_HOST))
 		return TC_ACT_UNSPEC;
 	to = *pod_end;

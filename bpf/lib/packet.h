@@ -15,6 +15,17 @@ enum gh_packet_flags {
 	GH_PACKET_DF = 32, /* must not be fragmented on the way; always so for IPv6 */
 };
 
+/* What policy said of the packet last. policy 0: it was not asked. The fields mean what they do in struct gh_record. */
+struct gh_judgement {
+	__u32 policy;
+	__u32 peer;
+	__u32 rule;
+	__u16 endpoint;
+	__u8 verdict;
+	__u8 match : 4; /* Verifier: every 8 bytes count, a packet is on the stack of several callers at once */
+	__u8 flags : 4;
+};
+
 struct gh_packet {
 	union gh_address src;
 	union gh_address dst;
@@ -28,6 +39,7 @@ struct gh_packet {
 	__u8 icmp_type;
 	__u8 icmp_code;
 	__u8 ttl;
+	struct gh_judgement judged;
 };
 
 /*

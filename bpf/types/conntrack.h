@@ -54,7 +54,8 @@ struct gh_ct_entry {
 	__u32 tick; /* in which seen_ns was written: jiffies / 256, 0.25 to 2.6 s depending on the kernel's HZ */
 	__u16 flags; /* enum gh_ct_flags */
 	__u8 state; /* enum gh_ct_state */
-	__u8 pad[5];
+	__u8 pad;
+	__u32 policy_revision; /* of the last judgement that allowed it, or GH_POLICY_REVISION_CUT: refused since */
 };
 
 #endif

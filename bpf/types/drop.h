@@ -10,6 +10,7 @@
 enum gh_drop_reason {
 	GH_DROP_NONE = 0,
 	GH_DROP_INVALID_SOURCE_IP = 132, /* the pod does not own the address it sends from */
+	GH_DROP_POLICY = 133, /* no policy allows it */
 	GH_DROP_INVALID_PACKET = 134, /* IP header broken or longer than the packet */
 	GH_DROP_INVALID_L4_HEADER = 135, /* TCP, UDP, SCTP or ICMP header broken or cut off */
 	GH_DROP_UNSUPPORTED_L3 = 139, /* neither IPv4, IPv6 nor ARP */
@@ -24,6 +25,7 @@ enum gh_drop_reason {
 	GH_DROP_NAT_EXHAUSTED = 167, /* no free masquerade port towards this destination */
 	GH_DROP_NAT_UNSUPPORTED = 168, /* a protocol that cannot share an address */
 	GH_DROP_FRAGMENT_UNKNOWN = 175, /* later fragment of a datagram whose first one was not seen */
+	GH_DROP_POLICY_DENY = 181, /* a policy forbids it */
 	GH_DROP_VLAN = 182, /* VLAN tag on a pod's frame */
 	GH_DROP_TTL_EXCEEDED = 196,
 	GH_DROP_MULTICAST = 230, /* multicast or broadcast, which leads nowhere from a pod */

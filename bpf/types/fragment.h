@@ -19,7 +19,8 @@ struct gh_fragment {
 	__be16 dport;
 	__u8 protocol; /* behind all extension headers */
 	__u8 flags; /* that of the programs' own enum gh_packet_flags which later fragments share */
-	__u8 pad[2];
+	__u8 icmp_type;
+	__u8 pad;
 };
 
 #endif

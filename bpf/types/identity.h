@@ -18,4 +18,10 @@ enum gh_identity {
 	GH_IDENTITY_CLUSTER_MIN = 256,
 };
 
+/* Highest byte of an identity that is not the cluster's. */
+enum gh_identity_scope {
+	GH_IDENTITY_SCOPE_LOCAL = 1, /* a CIDR's, which this node alone knows */
+	GH_IDENTITY_SCOPE_REMOTE_NODE = 2, /* one other node's */
+};
+
 #endif

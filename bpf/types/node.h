@@ -10,6 +10,8 @@ enum gh_node_flags {
 	GH_NODE_MASQUERADE = 2, /* traffic from pods to addresses outside the cluster leaves with the node's address */
 	GH_NODE_IPV4 = 4,
 	GH_NODE_IPV6 = 8,
+	GH_NODE_ALLOW_LOCALHOST = 16, /* the node's own processes reach its pods whatever these pods' policy */
+	GH_NODE_VERDICT_RECORDS = 32, /* tell what policy said about every new connection */
 };
 
 struct gh_node_config {
@@ -21,6 +23,8 @@ struct gh_node_config {
 	__u16 nat_port_max;
 	__u8 device_mac[6];
 	__u16 device_mtu_bytes; /* largest IP packet on the device; 0: packets are not measured */
+	__u16 overlay_port; /* the tunnel's UDP port, host byte order; 0 without one */
+	__u16 pad;
 	union gh_address node_ipv4; /* v4-mapped, all zero without the family */
 	union gh_address node_ipv6;
 	union gh_address router_ipv4;

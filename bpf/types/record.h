@@ -7,6 +7,12 @@
 
 enum gh_record_type {
 	GH_RECORD_DROP = 1,
+	GH_RECORD_VERDICT = 2, /* what policy said of a connection when it began, was cut, or came back */
+};
+
+enum gh_record_flags {
+	GH_RECORD_AUDITED = 1, /* refused, but passed: the endpoint is in audit mode */
+	GH_RECORD_REPLY = 2, /* the packet is an answer; judged was the connection that it belongs to */
 };
 
 /* One size for every type keeps the ring a plain array with a fixed stride. */
@@ -28,9 +34,16 @@ struct gh_record {
 	__u8 tcp_flags; /* as in the TCP header: FIN is 1 */
 	__u8 icmp_type;
 	__u8 icmp_code;
-	__u8 pad[7];
+	__u8 verdict; /* enum gh_policy_verdict; 0, and all that follows too, where policy was not asked */
+	__u8 match; /* enum gh_policy_match */
+	__u8 flags; /* enum gh_record_flags */
+	__u32 policy; /* number << 1 | GH_POLICY_EGRESS or 0 */
+	__u32 peer; /* identity it was judged by */
+	__u32 rule; /* cookie of the rule that decided */
+	__u16 endpoint; /* id of the endpoint whose policy it is */
+	__u8 pad[2];
 };
 
-_Static_assert(sizeof(struct gh_record) == 80, "a record's size is what readers step by");
+_Static_assert(sizeof(struct gh_record) == 88, "a record's size is what readers step by");
 
 #endif

@@ -21,12 +21,12 @@ BPF = Path(__file__).resolve().parents[2] / "bpf"
 # Instructions of each program as loaded (masquerade on), and how many the verifier walks. Raise them knowingly:
 # the second is what loading costs, about 1 us each.
 BUDGET = {
-    "from_pod": (3300, 10_000),
-    "to_pod": (1200, 3_200),
-    "from_netdev": (2200, 6_500),
-    "to_netdev": (1900, 5_600),
-    "from_host": (1400, 3_500),
-    "from_overlay": (1300, 3_200),
+    "from_pod": (4100, 12_500),
+    "to_pod": (2100, 6_000),
+    "from_netdev": (3400, 9_200),
+    "to_netdev": (3200, 8_800),
+    "from_host": (2500, 6_600),
+    "from_overlay": (2200, 5_800),
 }
 LOAD_S = 0.200
 """Bound on a busy machine; measured 51 ms for all six programs and their maps. The goal is 80 ms with attaching."""
@@ -93,7 +93,8 @@ def test_enums_are_readable_and_unambiguous() -> None:
         assert all(int(each) == 0 or 130 <= int(each) <= 255 for each in reasons)
         for other in ("gh_ct_state", "gh_ct_flags", "gh_ct_timeout", "gh_nat_direction", "gh_nat_flags",
                       "gh_endpoint_flags", "gh_ipcache_flags", "gh_node_flags", "gh_identity", "gh_record_type",
-                      "gh_direction"):  # fmt: skip
+                      "gh_direction", "gh_policy_verdict", "gh_policy_match", "gh_policy_revision", "gh_record_flags",
+                      "gh_identity_scope"):  # fmt: skip
             assert bpf.btf.enum(btf, other)
 
 

@@ -205,12 +205,16 @@ def test_mtu_of_pods() -> None:
 
 
 def test_node_config_names_what_the_programs_must_know() -> None:
-    flags = {"GH_NODE_TUNNEL": 1, "GH_NODE_MASQUERADE": 2, "GH_NODE_IPV4": 4, "GH_NODE_IPV6": 8}
+    flags = {"GH_NODE_TUNNEL": 1, "GH_NODE_MASQUERADE": 2, "GH_NODE_IPV4": 4, "GH_NODE_IPV6": 8,
+             "GH_NODE_ALLOW_LOCALHOST": 16, "GH_NODE_VERDICT_RECORDS": 32}  # fmt: skip
     made = Devices(2, b"\2\0\0\0\0\1", 1500, 90001, 90002)
     told = node_config(NODES[0], made, flags, tunnel=True, masquerade=True, families=["ipv4", "ipv6"])
-    assert told["flags"] == 15
+    assert told["flags"] == 63
     assert (told["device_ifindex"], told["host_ifindex"], told["overlay_ifindex"]) == (2, 90001, 90002)
+    assert told["overlay_port"] == 8472
     assert told["router_ipv4"] == parse("10.244.1.1")
-    single = node_config(NODES[1], made, flags, tunnel=False, masquerade=False, families=["ipv4"])
+    single = node_config(NODES[1], made, flags, tunnel=False, masquerade=False, families=["ipv4"],
+                         allow_localhost=False, verdict_records=False)  # fmt: skip
     assert single["flags"] == 4
+    assert single["overlay_port"] == 0
     assert single["node_ipv6"] == bytes(16)

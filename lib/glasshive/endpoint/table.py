@@ -22,7 +22,7 @@ from glasshive.ipam.node_pool import PodAddresses
 from glasshive.ipcache.sync import IpcacheSync
 from glasshive.maps.endpoints import EndpointsMap
 from glasshive.model.address import V4_MAPPED, Address, render
-from glasshive.model.endpoint import IFINDEX_OFFSET, Endpoint, PodRef
+from glasshive.model.endpoint import IFINDEX_OFFSET, Endpoint, Enforcement, PodRef
 from glasshive.net import netlink, netns, veth
 
 log = logging.getLogger(__name__)
@@ -164,6 +164,17 @@ class EndpointTable:
         self._by_owner[owner_of(changed)] = changed
         self._by_id[changed.id] = changed
         self._tell(endpoint, changed)
+        return changed
+
+    def set_enforcement(self, endpoint: Endpoint, enforcement: Enforcement) -> Endpoint:
+        """Give an endpoint another policy, in the kernel and on disk. The policy's rows must be there already."""
+        if endpoint.enforcement == enforcement:
+            return endpoint
+        changed = replace(endpoint, enforcement=enforcement)
+        self.parts.endpoints.put(changed)
+        self.parts.store.save(changed)
+        self._by_owner[owner_of(changed)] = changed
+        self._by_id[changed.id] = changed
         return changed
 
     # -- after a restart

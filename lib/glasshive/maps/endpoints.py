@@ -17,7 +17,7 @@ from glasshive.bpf.layout import Records
 from glasshive.maps.element import ElementWriter, field_offsets
 from glasshive.maps.reconcile import Changes, reconcile
 from glasshive.model.address import Address
-from glasshive.model.endpoint import Endpoint
+from glasshive.model.endpoint import NOT_ENFORCED, Endpoint, Enforcement
 
 NAME = "endpoints"
 
@@ -26,13 +26,23 @@ _U32, _U16 = struct.Struct("=I"), struct.Struct("=H")
 
 @dataclass(frozen=True, slots=True)
 class HostEntry:
-    """An address of the node itself. ``flags`` is ``enum gh_endpoint_flags``."""
+    """An address of the node itself. ``flags`` is ``enum gh_endpoint_flags``. ``enforcement``: host firewall."""
 
     address: Address
     ifindex: int
     identity: int
     flags: int
     mac: bytes = bytes(6)
+    enforcement: Enforcement = NOT_ENFORCED
+
+
+INGRESS_ENFORCED, EGRESS_ENFORCED, AUDIT = 4, 8, 16
+"""``enum gh_endpoint_flags``; a test compares the numbers with the object's BTF."""
+
+
+def flags_of(enforcement: Enforcement) -> int:
+    """Enforcement as bits of ``enum gh_endpoint_flags``."""
+    return INGRESS_ENFORCED * enforcement.ingress + EGRESS_ENFORCED * enforcement.egress + AUDIT * enforcement.audit
 
 
 class EndpointsMap:
@@ -41,10 +51,16 @@ class EndpointsMap:
     def __init__(self, kernel: Map) -> None:
         self.kernel = kernel
         self._writer = ElementWriter(kernel)
-        self._at = field_offsets(kernel.value_dtype, ("ifindex", "identity", "id", "mac", "host_mac"))
+        names = ("ifindex", "identity", "id", "flags", "policy", "mac", "host_mac")
+        self._at = field_offsets(kernel.value_dtype, names)
 
     def put(self, endpoint: Endpoint) -> None:
-        """Write an endpoint's entries, one per address."""
+        """Write an endpoint's entries, one per address.
+
+        Each address has its entry, and each entry changes in one step: a packet is judged by the old enforcement or by
+        the new one as a whole. Between the entries of both families there is a moment in which IPv4 packets are judged
+        by the one and IPv6 packets by the other.
+        """
         self._writer.put(endpoint.addresses, self._pack(endpoint))
 
     def put_host(self, entries: Sequence[HostEntry]) -> None:
@@ -80,11 +96,13 @@ class EndpointsMap:
 
     def _pack(self, endpoint: Endpoint) -> bytes:
         """The value as bytes, at the offsets that BTF gives: a third of the time that numpy fields take."""
-        ifindex, identity, number, mac, host_mac = self._at
+        ifindex, identity, number, flags, policy, mac, host_mac = self._at
         value = bytearray(self.kernel.value_dtype.itemsize)
         _U32.pack_into(value, ifindex, endpoint.ifindex)
         _U32.pack_into(value, identity, endpoint.identity)
         _U16.pack_into(value, number, endpoint.id)
+        _U16.pack_into(value, flags, flags_of(endpoint.enforcement))
+        _U32.pack_into(value, policy, endpoint.enforcement.policy)
         value[mac : mac + 6] = endpoint.mac
         value[host_mac : host_mac + 6] = endpoint.host_mac
         return bytes(value)
@@ -94,6 +112,7 @@ class EndpointsMap:
         for row, entry in enumerate(entries):
             values["ifindex"][row] = entry.ifindex
             values["identity"][row] = entry.identity
-            values["flags"][row] = entry.flags
+            values["flags"][row] = entry.flags | flags_of(entry.enforcement)
+            values["policy"][row] = entry.enforcement.policy
             values["host_mac"][row] = np.frombuffer(entry.mac, np.uint8)
         return values

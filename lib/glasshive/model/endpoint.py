@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Self
 
 from glasshive.errors import UsageError
@@ -27,6 +27,20 @@ class PodRef:
 
 
 @dataclass(frozen=True, slots=True)
+class Enforcement:
+    """Which policy an endpoint has, and where it is asked. ``policy`` 0: none; then neither direction may be on."""
+
+    policy: int = 0
+    ingress: bool = False
+    egress: bool = False
+    audit: bool = False
+    """What the policy refuses passes all the same, and is told."""
+
+
+NOT_ENFORCED = Enforcement()
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
     """One attached pod. ``mac`` is the pod's side, ``host_mac`` the host side (the pod's next hop), both 6 bytes."""
 
@@ -40,6 +54,7 @@ class Endpoint:
     host_mac: bytes
     mtu: int
     identity: int
+    enforcement: Enforcement = NOT_ENFORCED
 
     @property
     def ifindex(self) -> int:
@@ -66,6 +81,7 @@ class Endpoint:
             "hostMac": self.host_mac.hex(":"),
             "mtu": self.mtu,
             "identity": self.identity,
+            **({"enforcement": asdict(self.enforcement)} if self.enforcement != NOT_ENFORCED else {}),
         }
 
     @classmethod
@@ -83,6 +99,7 @@ class Endpoint:
                 host_mac=bytes.fromhex(data["hostMac"].replace(":", "")),
                 mtu=int(data["mtu"]),
                 identity=int(data["identity"]),
+                enforcement=Enforcement(**data.get("enforcement", {})),
             )
         except KeyError as error:
             raise UsageError(f"an endpoint record lacks the field {error}") from error

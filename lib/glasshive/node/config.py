@@ -50,14 +50,22 @@ def node_config(
     tunnel: bool,
     masquerade: bool,
     families: Iterable[str],
+    allow_localhost: bool = True,
+    verdict_records: bool = True,
 ) -> dict[str, Any]:
-    """Fields of ``struct gh_node_config``. ``flags`` is the C enum ``gh_node_flags`` by name."""
+    """Fields of ``struct gh_node_config``. ``flags`` is the C enum ``gh_node_flags`` by name.
+
+    ``allow_localhost``: the node's own processes (kubelet's probes) reach its pods whatever policy these have.
+    ``verdict_records``: tell user space what policy said about every new connection.
+    """
     families = set(families)
     wanted = {
         "GH_NODE_TUNNEL": tunnel,
         "GH_NODE_MASQUERADE": masquerade,
         "GH_NODE_IPV4": "ipv4" in families,
         "GH_NODE_IPV6": "ipv6" in families,
+        "GH_NODE_ALLOW_LOCALHOST": allow_localhost,
+        "GH_NODE_VERDICT_RECORDS": verdict_records,
     }
     return {
         "flags": sum(flags[name] for name, on in wanted.items() if on),
@@ -68,6 +76,7 @@ def node_config(
         "nat_port_max": NAT_PORTS[1],
         "device_mac": devices.device_mac,
         "device_mtu_bytes": devices.device_mtu,
+        "overlay_port": VXLAN_PORT if tunnel else 0,
         "node_ipv4": node.address(ipv4=True) or ZERO,
         "node_ipv6": node.address(ipv4=False) or ZERO,
         "router_ipv4": _first(node.routers(), ipv4=True),
