@@ -126,7 +126,8 @@ def test_refusals(cluster):
 def test_from_the_command_line_and_taken_over_by_up(cluster):
     """A new supervisor starts what its predecessor had stopped: ``up`` means all of it."""
     argv = [sys.executable, "-m", "glasshive", "stop", "--cluster", NAME, "-o", "json", "node1-dns", "control-plane"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=True, timeout=20)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {"node1-dns": "stopped", "control-plane": "stopped"}
     restarts = process(cluster, "node1-dns").restarts
     os.kill(cluster.backend.status().supervisor_pid, signal.SIGKILL)

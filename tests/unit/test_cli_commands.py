@@ -1,12 +1,15 @@
 """The command line without a cluster: errors in one line, exit statuses, JSON, nothing imported in vain."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
 
 import pytest
 
 from glasshive import cli
+from glasshive.cli import clusters
 from glasshive.cluster import session
 from glasshive.cluster.embedded import paths
 from glasshive.errors import DeadlineError, NotFoundError
@@ -158,3 +161,14 @@ def test_up_imports_nothing_heavy_before_the_supervisor_starts():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_interrupt_while_modules_are_imported_comes_after():
+    """Inside an import it may be raised in a callback whose exceptions nobody hears of: Ctrl-C would do nothing."""
+    imported = False
+    with pytest.raises(KeyboardInterrupt):  # noqa: PT012 - where it comes is the point
+        with clusters._uninterrupted():
+            os.kill(os.getpid(), signal.SIGINT)
+            imported = True
+        pytest.fail("the interrupt was lost")
+    assert imported

@@ -84,6 +84,23 @@ def test_control_socket_answers_and_survives_nonsense(tmp_path):
     server.close()
 
 
+def test_a_client_that_was_dropped_asks_again(tmp_path):
+    """A busy machine may hold a client up between connecting and writing until it is taken for one that stalls."""
+    path = tmp_path / "s.sock"
+    server = control_socket.listen(path)
+    server.setblocking(True)
+
+    def serve():
+        server.accept()[0].close()
+        control_socket.serve_one(server, lambda _: {"ok": True})
+
+    thread = threading.Thread(target=serve)
+    thread.start()
+    assert control_socket.ask(path, "status") == {"ok": True}
+    thread.join()
+    server.close()
+
+
 def test_paths_are_the_agreed_ones():
     paths = ClusterPaths("demo")
     assert str(paths.api_socket) == "/run/glasshive/demo/api.sock"

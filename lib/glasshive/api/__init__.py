@@ -7,7 +7,16 @@ from typing import Any
 
 def crds() -> list[dict[str, Any]]:
     """Every CustomResourceDefinition that a Glasshive cluster needs, for the operator to apply."""
-    from glasshive.api import cilium_endpoint, cilium_identity, cilium_node, cilium_policy_schema
+    from glasshive.api import (
+        admin_network_policy,
+        cidr_group,
+        cilium_endpoint,
+        cilium_identity,
+        cilium_node,
+        cilium_policy_schema,
+        cluster_network_policy,
+    )
 
-    nodes = [module.crd() for module in (cilium_endpoint, cilium_identity, cilium_node)]
-    return [*nodes, *cilium_policy_schema.crds()]
+    one_each = (cidr_group, cilium_endpoint, cilium_identity, cilium_node, cluster_network_policy)
+    several = (admin_network_policy, cilium_policy_schema)
+    return [*(module.crd() for module in one_each), *(crd for module in several for crd in module.crds())]

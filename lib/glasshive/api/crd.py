@@ -42,8 +42,11 @@ def definition(resource: Resource, body: dict[str, Schema], columns: list[Schema
     }
     if resource.subresource("status"):
         version["subresources"] = {"status": {}}
+    # Kubernetes asks of definitions in its own domain where they were approved.
+    approved = {"api-approved.kubernetes.io": "https://github.com/kubernetes-sigs/network-policy-api/pull/30"}
     return CUSTOM_RESOURCE_DEFINITION.object(
         f"{resource.plural}.{resource.group}",
+        metadata={"annotations": approved} if resource.group.endswith(".k8s.io") else {},
         spec={
             "group": resource.group,
             "scope": "Namespaced" if resource.namespaced else "Cluster",

@@ -6,7 +6,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from glasshive.api import cilium_network_policy, cilium_policy_schema, network_policy
+from glasshive.api import (
+    admin_network_policy,
+    cidr_group,
+    cilium_network_policy,
+    cilium_policy_schema,
+    cluster_network_policy,
+    network_policy,
+)
 from glasshive.api.crd import Schema
 from glasshive.api.policy_reading import DEFAULTS, NO_LOOKUPS, Lookups, Options, Parsed, Reading
 from glasshive.api.policy_schema import check, unknown
@@ -28,15 +35,26 @@ class PolicyKind:
 
 
 def _kinds() -> tuple[PolicyKind, ...]:
+    admin, cluster = admin_network_policy, cluster_network_policy
     cilium = (cilium_policy_schema.CILIUM_NETWORK_POLICY, cilium_policy_schema.CILIUM_CLUSTERWIDE_NETWORK_POLICY)
     return (
         PolicyKind(NETWORK_POLICY, network_policy.SCHEMA, network_policy.read),
         *(PolicyKind(one, cilium_policy_schema.SCHEMA, cilium_network_policy.read) for one in cilium),
+        PolicyKind(admin.ADMIN_NETWORK_POLICY, admin.ADMIN_SCHEMA, admin.read),
+        PolicyKind(admin.BASELINE_ADMIN_NETWORK_POLICY, admin.BASELINE_SCHEMA, admin.read),
+        PolicyKind(cluster.CLUSTER_NETWORK_POLICY, cluster.SCHEMA, cluster.read),
     )
 
 
-KINDS = {(kind.resource.api_version, kind.resource.kind): kind for kind in _kinds()}
-"""Every kind of policy by ``apiVersion`` and ``kind``."""
+def _groups() -> tuple[PolicyKind, ...]:
+    both = (cidr_group.CILIUM_CIDR_GROUP, cidr_group.CILIUM_CIDR_GROUP_V2ALPHA1)
+    return tuple(PolicyKind(one, cidr_group.SCHEMA, cidr_group.read) for one in both)
+
+
+POLICY_RESOURCES = tuple(kind.resource for kind in _kinds())
+"""The kinds that have rules."""
+KINDS = {(kind.resource.api_version, kind.resource.kind): kind for kind in (*_kinds(), *_groups())}
+"""Every kind that can be read, by ``apiVersion`` and ``kind``: policies, and the groups that they name."""
 
 
 def kind_of(obj: Object) -> PolicyKind | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +51,8 @@ def up(
     def follow(progress: Progress) -> None:
         if not progress.name or config.nodes <= CHATTY_NODES:
             show(f"{progress.seconds:5.2f} s  {progress.text}")
-        from glasshive.cluster import session  # noqa: F401 - while the supervisor works: its start needs no more
+        with _uninterrupted():
+            from glasshive.cluster import session  # noqa: F401 - while the supervisor works: its start needs no more
 
     launch.up(config, follow, timeout)
     try:
@@ -64,6 +67,16 @@ def up(
         EmbeddedBackend(config.name).down()
         raise
     _report_up(one, output, show)
+
+
+@contextlib.contextmanager
+def _uninterrupted() -> Iterator[None]:
+    """Hold Ctrl-C back while modules are imported: there it may end in a place where nobody hears of it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def _load(manifests: tuple[str, ...]) -> list[dict[str, Any]]:

@@ -12,12 +12,13 @@ import contextlib
 import json
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 _LIMIT_BYTES = 1 << 20
-_ANSWER_SECONDS = 5.0
+_ANSWER_SECONDS = 10.0
 
 
 def listen(path: Path) -> socket.socket:
@@ -47,15 +48,30 @@ def serve_one(server: socket.socket, answer: Callable[[dict[str, Any]], dict[str
 
 
 def ask(path: Path, command: str, **more: Any) -> dict[str, Any] | None:
-    """Send a command with its arguments; the answer, or None if no supervisor listens there."""
+    """Send a command with its arguments; the answer, or None if no supervisor listens there.
+
+    On a busy machine a client may be held up for so long that it is dropped as one that stalls: it asks again. Every
+    command may be given twice.
+    """
+    deadline = time.monotonic() + _ANSWER_SECONDS
+    while True:
+        try:
+            return _ask_once(path, {"command": command, **more})
+        except (ConnectionResetError, BrokenPipeError, ValueError):
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.05)  # the deadline ends this
+        except OSError:
+            return None
+
+
+def _ask_once(path: Path, request: dict[str, Any]) -> dict[str, Any]:
+    """Raises ValueError if there is no whole answer, OSError if nobody listens or the time is over."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as client:
         client.settimeout(_ANSWER_SECONDS)
-        try:
-            client.connect(os.fspath(path))
-            client.sendall(json.dumps({"command": command, **more}).encode() + b"\n")
-            answer: dict[str, Any] = json.loads(_read_line(client))
-        except (OSError, ValueError):
-            return None
+        client.connect(os.fspath(path))
+        client.sendall(json.dumps(request).encode() + b"\n")
+        answer: dict[str, Any] = json.loads(_read_line(client))
         return answer
 
 

@@ -11,7 +11,7 @@ from glasshive.cluster.embedded.paths import ClusterPaths
 from glasshive.cluster.embedded.state import ProcessState, State
 from glasshive.errors import ClusterError, DeadlineError
 
-STOP_SECONDS, START_SECONDS = 5.0, 30.0
+STOP_SECONDS, START_SECONDS = 15.0, 30.0
 _LOOK_SECONDS = 0.01
 
 

@@ -1,0 +1,183 @@
+"""Policies in files, checked without a cluster: every finding with the line of the very field.
+
+Other objects in the same files are of use too: Services, EndpointSlices and CiliumCIDRGroups that policies refer to.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import yaml
+
+from glasshive.api import policies, policy_lookups
+from glasshive.api.policy_lint import lint
+from glasshive.api.policy_reading import DEFAULTS, ERROR, Options
+from glasshive.api.policy_schema import below_path, near_names
+from glasshive.model.policy import Finding, PolicyObject
+
+Object = dict[str, Any]
+_STEP = re.compile(r"\.?([A-Za-z_][\w-]*)|\[([^\]]*)\]")
+_GROUPS = ("cilium.io", "networking.k8s.io", "policy.networking.k8s.io")
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+@dataclass(frozen=True)
+class Document:
+    """One object of a file, with the YAML nodes that it was made of."""
+
+    obj: Object
+    node: yaml.Node
+
+    def line(self, path: str) -> int:
+        """Line (from 1) of the field at ``path``, or of the nearest field above it that is there."""
+        node, line = self.node, self.node.start_mark.line
+        at = 0
+        while at < len(path):
+            step = _STEP.match(path, at)
+            found = _below(node, step[1] or step[2]) if step else None
+            if step is None or found is None:
+                break
+            node, line = found
+            at = step.end()
+        return int(line) + 1
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A policy read from a file, or (``policy`` None) a part of a file that could not be read."""
+
+    file: str
+    line: int
+    policy: PolicyObject | None
+    findings: tuple[Finding, ...]
+
+    @property
+    def valid(self) -> bool:
+        """Whether there is no error."""
+        return all(one.severity != ERROR for one in self.findings)
+
+
+def check(texts: Sequence[tuple[str, str]], options: Options = DEFAULTS) -> list[Checked]:
+    """Check the policies in ``(file, text)`` pairs, in order. Objects of other kinds are not judged."""
+    loaded = [(file, *load(text)) for file, text in texts]
+    lookups = policy_lookups.of_objects(doc.obj for _, docs, _ in loaded for doc in docs)
+    found = []
+    for file, documents, broken in loaded:
+        if broken:
+            found.append(Checked(file, broken[0].line, None, tuple(broken)))
+        for doc in documents:
+            if policies.kind_of(doc.obj) is None:
+                stray = _stray(doc)
+                found += [Checked(file, stray.line, None, (stray,))] if stray else []
+                continue
+            policy = policies.parse(doc.obj, lookups, options, file=file).policy
+            judged = [*_doubles(doc.node, "", set()), *policy.findings, *lint(policy)]
+            lined = sorted((replace(one, line=one.line or doc.line(one.path)) for one in judged), key=_place)
+            found.append(Checked(file, doc.line(""), policy, tuple(lined)))
+    return found
+
+
+def _place(one: Finding) -> tuple[int, bool]:
+    return one.line, one.severity != ERROR
+
+
+def load(text: str) -> tuple[list[Document], list[Finding]]:
+    """The objects of a YAML (or JSON) text, those of lists one by one, and what could not be read."""
+    documents: list[Document] = []
+    loader = _Loader(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            value = loader.construct_document(node)
+            if value is None:
+                continue
+            if not isinstance(value, dict):
+                line = node.start_mark.line + 1
+                return documents, [
+                    Finding(ERROR, "", f"is not an object with apiVersion and kind: {value!r:.60}", line)
+                ]
+            documents += _flatten(value, node)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
+        what = getattr(error, "problem", None) or str(error) or type(error).__name__
+        return documents, [Finding(ERROR, "", f"is not YAML: {what}", mark.line + 1 if mark else 1)]
+    finally:
+        loader.dispose()
+    return documents, []
+
+
+def _flatten(value: Object, node: yaml.Node) -> Iterator[Document]:
+    items = value.get("items")
+    if str(value.get("kind")).endswith("List") and isinstance(items, list):
+        below = _below(node, "items")
+        nodes = below[0].value if below else ()
+        for item, item_node in zip(items, nodes, strict=False):
+            if isinstance(item, dict):
+                yield Document(item, item_node)
+        return
+    yield Document(value, node)
+
+
+def _below(node: yaml.Node, name: str) -> tuple[yaml.Node, int] | None:
+    """The node of a field or list item, and its line (from 0)."""
+    if isinstance(node, yaml.SequenceNode):
+        if not name.isdecimal() or int(name) >= len(node.value):
+            return None
+        item = node.value[int(name)]
+        return item, item.start_mark.line
+    if not isinstance(node, yaml.MappingNode):
+        return None
+    for key, value in reversed(node.value):
+        if key.value == name:
+            return value, key.start_mark.line
+    for key, value in node.value:
+        if key.tag.endswith(":merge"):
+            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
+                found = _below(source, name)
+                if found is not None:
+                    return found
+    return None
+
+
+def _doubles(node: yaml.Node, path: str, visited: set[int]) -> Iterator[Finding]:
+    """Fields that are given twice: YAML would silently take the last. Anchors are looked into once."""
+    if id(node) in visited:
+        return
+    visited.add(id(node))
+    if isinstance(node, yaml.SequenceNode):
+        for at, item in enumerate(node.value):
+            yield from _doubles(item, f"{path}[{at}]", visited)
+    elif isinstance(node, yaml.MappingNode):
+        seen: set[str] = set()
+        for key, value in node.value:
+            here = below_path(path, key.value)
+            if str(key.value) in seen:
+                yield Finding(ERROR, here, "is given twice", key.start_mark.line + 1)
+            seen.add(str(key.value))
+            yield from _doubles(value, here, visited)
+
+
+def _stray(doc: Document) -> Finding | None:
+    """An object that was hardly meant to be passed over: a policy kind of another version, or nearly its name."""
+    version, kind = str(doc.obj.get("apiVersion")), str(doc.obj.get("kind"))
+    known = [(api_version, name) for api_version, name in policies.KINDS if name == kind]
+    if known:
+        versions = " or ".join(api_version for api_version, _ in known)
+        return Finding(ERROR, "apiVersion", f"{kind} is {versions}, not {version}", doc.line("apiVersion"))
+    if version.partition("/")[0] not in _GROUPS:
+        return None
+    near = near_names(kind, {name for _, name in policies.KINDS})
+    if near and abs(len(near[0]) - len(kind)) <= 2:
+        return Finding(ERROR, "kind", f"{kind} is no kind of policy: did you mean {near[0]}?", doc.line("kind"))
+    return None
+
+
+def report_lines(checked: Iterable[Checked]) -> Iterator[str]:
+    """One line per finding: ``file:line: error: path: message``."""
+    for one in checked:
+        for finding in one.findings:
+            place = f"{finding.path}: " if finding.path else ""
+            yield f"{one.file}:{finding.line}: {finding.severity}: {place}{finding.message}"

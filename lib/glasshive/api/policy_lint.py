@@ -1,0 +1,200 @@
+"""What is right by the schema and still hardly meant: rules that can never decide, doubles, selectors of nothing.
+
+Everything here is a warning. Coverage is judged from what is written: a rule is called covered only if no identity
+and no packet could tell otherwise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+
+from glasshive.api.policy_cidrs import contains
+from glasshive.api.policy_reading import WARNING
+from glasshive.api.policy_selectors import WORLD
+from glasshive.model.labels import SOURCE_ANY, Labels
+from glasshive.model.policy import (
+    PORT_MAX,
+    PROTOCOL_ANY,
+    SCTP,
+    TCP,
+    UDP,
+    Action,
+    CidrPeer,
+    Finding,
+    LabelPeer,
+    Match,
+    Peer,
+    PolicyObject,
+    Ports,
+    Rule,
+    Subject,
+    SubjectKind,
+    Tier,
+)
+
+_MAX_PAIRS = 100_000
+"""Objects with more pairs of rules to compare are not searched for covered ones: it would take seconds."""
+
+
+def lint(policy: PolicyObject, identities: Collection[Labels] | None = None) -> list[Finding]:
+    """Warnings about a valid object. ``identities``: labels of all known identities, to find selectors of nothing."""
+    found = list(_doubles(policy.rules))
+    found += _ordered(policy.rules)
+    found += _contradictions(policy.rules)
+    if identities is not None:
+        found += _nothing_selected(policy, identities)
+    return found
+
+
+def path_of(rule: Rule) -> str:
+    """Path of a rule in its object."""
+    spec = "spec" if rule.origin.spec < 0 else f"specs[{rule.origin.spec}]"
+    return f"{spec}.{rule.origin.section}[{rule.origin.index}]"
+
+
+def _warning(rule: Rule, message: str) -> Finding:
+    return Finding(WARNING, path_of(rule), message)
+
+
+def _empty(rule: Rule) -> bool:
+    return rule.peers == () or rule.ports == ()
+
+
+def _doubles(rules: Sequence[Rule]) -> Iterator[Finding]:
+    first: dict[object, Rule] = {}
+    for rule in rules:
+        key = (rule.origin.spec, rule.direction, rule.action, rule.peers, rule.ports, rule.needs)
+        before = first.setdefault(key, rule)
+        if before.origin != rule.origin and not _empty(rule):
+            yield _warning(rule, f"says the same as {path_of(before)}")
+
+
+def _ordered(rules: Sequence[Rule]) -> Iterator[Finding]:
+    """Rules of the Admin and Baseline tiers behind one that matches all they match."""
+    ranked = [rule for rule in rules if rule.tier is not Tier.NORMAL and not _empty(rule)]
+    if len(ranked) ** 2 > _MAX_PAIRS:
+        return
+    for at, rule in enumerate(ranked):
+        for before in ranked[:at]:
+            same = before.direction is rule.direction and before.order < rule.order
+            if same and not before.needs and _covers(before, rule) and not _same(before, rule):
+                label = f" ({before.origin.label})" if before.origin.label else ""
+                yield _warning(rule, f"never decides: {path_of(before)}{label} comes first and matches all of it")
+                break
+
+
+def _same(one: Rule, other: Rule) -> bool:
+    return (one.action, one.peers, one.ports) == (other.action, other.peers, other.ports)
+
+
+def _contradictions(rules: Sequence[Rule]) -> Iterator[Finding]:
+    normal = [rule for rule in rules if rule.tier is Tier.NORMAL and not _empty(rule)]
+    denies = [rule for rule in normal if rule.action is Action.DENY]
+    allows = [rule for rule in normal if rule.action is Action.ALLOW and not rule.needs]
+    if len(denies) * len(allows) > _MAX_PAIRS:
+        return
+    for rule in allows:
+        for deny in denies:
+            if deny.direction is rule.direction and deny.origin.spec == rule.origin.spec and _covers(deny, rule):
+                yield _warning(rule, f"can never allow anything: {path_of(deny)} refuses all of it, and deny wins")
+                break
+
+
+def _covers(outer: Rule, inner: Rule) -> bool:
+    return _peers_cover(outer.peers, inner.peers) and _ports_cover(outer.ports, inner.ports)
+
+
+def _peers_cover(outer: tuple[Peer, ...] | None, inner: tuple[Peer, ...] | None) -> bool:
+    if outer is None:
+        return True
+    if inner is None:
+        return False
+    world = all(one in outer for one in WORLD)
+    return all(
+        (world and isinstance(one, CidrPeer)) or any(_peer_covers(candidate, one) for candidate in outer)
+        for one in inner
+    )
+
+
+def _peer_covers(outer: Peer, inner: Peer) -> bool:
+    if outer == inner:
+        return True
+    if isinstance(outer, LabelPeer) and isinstance(inner, LabelPeer):
+        return bool(outer.matches) and all(
+            any(_implies(given, wanted) for given in inner.matches) for wanted in outer.matches
+        )
+    if isinstance(outer, CidrPeer) and isinstance(inner, CidrPeer):
+        return contains(outer.prefix, inner.prefix) and not any(
+            contains(inner.prefix, one) or contains(one, inner.prefix)
+            for one in outer.excepts
+            if not any(contains(left, one) for left in inner.excepts)
+        )
+    return False
+
+
+def _implies(given: Match, wanted: Match) -> bool:
+    """Whether labels that satisfy ``given`` always satisfy ``wanted``."""
+    if given == wanted:
+        return True
+    if given.key != wanted.key:
+        return False
+    positive = wanted.source in (SOURCE_ANY, given.source)
+    match wanted.op, given.op:
+        case "in", "in":
+            return positive and given.values <= wanted.values
+        case "exists", ("in" | "exists"):
+            return positive
+        case "notin", "in":
+            exact = given.source == wanted.source != SOURCE_ANY
+            return exact and not given.values & wanted.values
+        case "notin", "notin":
+            return given.source in (SOURCE_ANY, wanted.source) and wanted.values <= given.values
+        case (("notin" | "absent"), "absent"):
+            return given.source in (SOURCE_ANY, wanted.source)
+    return False
+
+
+def _ports_cover(outer: tuple[Ports, ...] | None, inner: tuple[Ports, ...] | None) -> bool:
+    if outer is None:
+        return True
+    return inner is not None and all(any(_port_covers(candidate, one) for candidate in outer) for one in inner)
+
+
+def _port_covers(outer: Ports, inner: Ports) -> bool:
+    transport = outer.protocol == PROTOCOL_ANY and inner.protocol in (PROTOCOL_ANY, TCP, UDP, SCTP)
+    if not transport and outer.protocol != inner.protocol:
+        return False
+    if outer.name:
+        return outer.name == inner.name
+    if inner.name:
+        return (outer.first, outer.last) == (0, PORT_MAX)
+    return outer.first <= inner.first and inner.last <= outer.last
+
+
+def _nothing_selected(policy: PolicyObject, identities: Collection[Labels]) -> Iterator[Finding]:
+    selected: dict[tuple[Match, ...], bool] = {}
+
+    def selects(matches: tuple[Match, ...]) -> bool:
+        if matches not in selected:
+            selected[matches] = not matches or any(LabelPeer(matches).selects(labels) for labels in identities)
+        return selected[matches]
+
+    subjects: dict[Subject, str] = {}
+    for rule in policy.rules:
+        subjects.setdefault(rule.subject, path_of(rule).partition(".")[0])
+    for deny in policy.default_denies:
+        subjects.setdefault(deny.subject, "spec")
+    for subject, path in subjects.items():
+        if subject.kind is SubjectKind.ENDPOINT and not selects(subject.matches):
+            yield Finding(WARNING, path, "selects no endpoint that exists now: it is without effect until one does")
+    for rule in policy.rules:
+        for peer in rule.peers or ():
+            if isinstance(peer, LabelPeer) and peer not in WORLD and not selects(peer.matches):
+                wanted = ", ".join(_text(one) for one in peer.matches)
+                yield _warning(rule, f"the peer {wanted} is nobody that exists now")
+
+
+def _text(one: Match) -> str:
+    key = one.key if one.source == SOURCE_ANY else f"{one.source}:{one.key}"
+    values = ",".join(sorted(one.values))
+    return {"in": f"{key}={values}", "notin": f"{key}!={values}", "exists": key, "absent": f"!{key}"}[one.op]
