@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -18,11 +19,13 @@ import pytest
 import glasshive
 import residue
 from glasshive.bpf import Map
+from glasshive.cluster.embedded import record
 from glasshive.connectivity import Row, Stage, examine
 from glasshive.connectivity.run import play
 from glasshive.maps.ipcache import IpcacheMap
 from glasshive.model.address import parse
 from glasshive.model.check_result import Verdict
+from glasshive.net import netns
 
 pytestmark = pytest.mark.root
 
@@ -40,6 +43,20 @@ def cluster(request: pytest.FixtureRequest) -> Iterator[glasshive.Cluster]:
 
 def namespaces(cluster: glasshive.Cluster) -> list[str]:
     return [n["metadata"]["name"] for n in cluster.get("namespace") if "glasshive-test" in n["metadata"]["name"]]
+
+
+def responders(cluster: glasshive.Cluster) -> list[str]:
+    """Responders that run outside pods, by the command lines of processes that live in the nodes' namespaces."""
+    paths = cluster.backend.paths
+    spaces = [paths.world_netns, *record.read(paths).netns.values()]
+    inodes = {netns.path_of(name).stat().st_ino for name in spaces}
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            outside = (process / "ns/net").stat().st_ino in inodes
+            if outside and b"Answers connectivity" in (process / "cmdline").read_bytes():
+                found.append(process.name)
+    return found
 
 
 def failing(rows: list[Row]) -> dict[str, set[tuple[str, str]]]:
@@ -174,14 +191,14 @@ def test_sigterm_cleans_up(cluster: glasshive.Cluster) -> None:
     command = [*GLASSHIVE, "connectivity", "test", "--cluster", cluster.name]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     try:
-        deadline = time.monotonic() + 20
-        while not namespaces(cluster):
+        deadline = time.monotonic() + 60
+        while not namespaces(cluster):  # responders have been started, and nobody knows yet where all the pods are
             assert time.monotonic() < deadline
             time.sleep(0.05)
-        time.sleep(0.5)
         process.send_signal(signal.SIGTERM)
-        assert process.wait(40) == 130
+        assert process.wait(90) == 130
     finally:
         process.kill()
         process.communicate()
     assert namespaces(cluster) == []
+    assert responders(cluster) == []

@@ -45,6 +45,7 @@ class Stage:
         self.facts = Facts((), 0, frozenset())
         self._secret = secrets.token_hex(16)
         self._threads: dict[str, threading.Thread] = {}
+        self._responders: list[Place] = []
         self._ended: dict[str, str] = {}
 
     def __enter__(self) -> Self:
@@ -148,6 +149,7 @@ class Stage:
 
         thread = threading.Thread(target=work, name=f"responder-{place.name}", daemon=True)
         self._threads[place.name] = thread
+        self._responders.append(place)
         thread.start()
 
     def _wait_responders(self) -> None:
@@ -168,15 +170,18 @@ class Stage:
                 raise DeadlineError(f"after {RESPONDERS_SECONDS:g} s no responder answers at {names}")
 
     def _stop_responders(self) -> None:
-        places = [p for p in self.places.all() if p.kind in {"node", WORLD}]
-        for place in places:
-            address = next(iter(place.addresses.values()))
-            stop = json.dumps({"stop": place.secret, "address": address, "port": place.port})
-            argv = [sys.executable, "-I", "-S", "-c", _STOP, stop]
-            with contextlib.suppress(GlasshiveError):  # it ends with its lifetime
-                self.cluster.node_exec(place.name, argv, timeout=10)
-        for thread in self._threads.values():
-            thread.join(5 if places else 0)
+        """Tell those that were started, also if setting up got no further; one may not even listen yet."""
+        deadline = time.monotonic() + RESPONDERS_SECONDS
+        while (left := [p for p in self._responders if self._threads[p.name].is_alive()]) and (
+            time.monotonic() < deadline
+        ):
+            for place in left:
+                address = next(iter(place.addresses.values()))
+                stop = json.dumps({"stop": place.secret, "address": address, "port": place.port})
+                argv = [sys.executable, "-I", "-S", "-c", _STOP, stop]
+                with contextlib.suppress(GlasshiveError):  # it ends with its lifetime
+                    self.cluster.node_exec(place.name, argv, timeout=10)
+                self._threads[place.name].join(0.5)
 
     # --- removing ---
 
