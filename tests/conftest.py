@@ -33,6 +33,14 @@ def project_root() -> Path:
 
 
 @pytest.fixture(scope="session", autouse=True)
+def _no_progress() -> Iterator[None]:
+    """Tests are nobody's learning: only those about progress name a file of their own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("GLASSHIVE_PROGRESS", "off")
+        yield
+
+
+@pytest.fixture(scope="session", autouse=True)
 def _no_residue() -> Iterator[None]:
     """Fail the session when a test leaves a program, pin, namespace, cgroup or process behind."""
     if os.geteuid() != 0:

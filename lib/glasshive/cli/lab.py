@@ -1,4 +1,7 @@
-"""``glasshive lab``: list, build, check, verify, run and start."""
+"""``glasshive lab``: what authors need (new, build, check, verify, prove) and how labs are started.
+
+``lab_learner`` has what learners need.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from glasshive.cli import lab_learner
 from glasshive.cli.options import output_option
 
 _IDS = click.argument("labs", nargs=-1, metavar="[LAB]...")
@@ -42,6 +46,20 @@ def list_(output: str) -> int:
             for row in rows
         ]
         print_table(cells, ["LAB", "TITLE", "TIME", "RUNS HERE", "LACKS"])
+    return 0
+
+
+@lab.command()
+@click.argument("number")
+@click.argument("topic")
+@click.option("--title", required=True, help="What learners read first.")
+def new(number: str, topic: str, title: str) -> int:
+    """Begin lab NUMBER (two digits) about TOPIC: source, manifest entry and a module for its tasks."""
+    from glasshive.lab import create
+
+    for path in create.new_lab(number, topic, title):
+        click.echo(f"wrote {path}")
+    click.echo(f"next: write it, then glasshive lab build {number}, lab check {number}, lab prove {number}")
     return 0
 
 
@@ -115,3 +133,7 @@ def start(cluster: str, nodes: int, *, headless: bool) -> int:
     from glasshive.lab import commands
 
     return commands.start(cluster=cluster, nodes=nodes, headless_run=headless, say=click.echo)
+
+
+for command in lab_learner.COMMANDS:
+    lab.add_command(command)

@@ -196,11 +196,15 @@ def run(wanted: str, *, cluster: str, results: Path, say: Say, solved: bool = Tr
     return 0 if headless.run(find_lab(wanted), cluster=cluster, results=results, say=say, solved=solved) else 1
 
 
-def start(*, cluster: str, nodes: int, headless_run: bool, say: Say) -> int:
-    """What ``make lab`` ends with: say what the machine can do, have the cluster up, then JupyterLab or the tour."""
+def start(*, cluster: str, nodes: int, headless_run: bool, say: Say, lab: str = "") -> int:
+    """What ``make lab`` ends with: say what the machine can do, have the cluster up, then JupyterLab or the tour.
+
+    ``lab``: the notebook to open, the tour if none is named.
+    """
     from glasshive.cluster import Cluster, connect
 
     entries = read_labs()
+    chosen_lab = find_lab(lab) if lab else entries[0]
     diagnoses = doctor.diagnose(probe.machine(), [entry.wanted() for entry in entries])
     for one in diagnoses:
         lacks = ", ".join((*one.missing, *one.unsure))
@@ -213,7 +217,7 @@ def start(*, cluster: str, nodes: int, headless_run: bool, say: Say) -> int:
         Cluster(cluster, nodes=nodes).up(follow=lambda step: say(f"  {step.seconds:5.2f} s  {step.text}"))
     if headless_run:
         return run(entries[0].id, cluster=cluster, results=results_folder(), say=say)
-    return _jupyter(entries[0].folder, cluster, say)
+    return _jupyter(chosen_lab, cluster, say)
 
 
 def results_folder() -> Path:
@@ -231,8 +235,9 @@ def _quiet_jupyter() -> None:
         settings.write_text(json.dumps({"disabledExtensions": off}) + "\n", encoding="ascii")
 
 
-def _jupyter(folder: Path, cluster: str, say: Say) -> int:
+def _jupyter(lab: LabEntry, cluster: str, say: Say) -> int:
     """Become JupyterLab on loopback; it prints its address, with the token, itself."""
+    folder = lab.folder
     _quiet_jupyter()
     program = Path(sys.executable).parent / "jupyter-lab"
     say(f"JupyterLab on {folder}; the address to open follows")
@@ -241,7 +246,7 @@ def _jupyter(folder: Path, cluster: str, say: Say) -> int:
         str(program), "--no-browser", "--ip=127.0.0.1", "--log-level=WARN",
         # One folder up, so that links from labs to sources work.
         f"--ServerApp.root_dir={folder.parent}",
-        f"--LabApp.default_url=/lab/tree/{folder.name}/00_tour.ipynb",
+        f"--LabApp.default_url=/lab/tree/{folder.name}/{lab.notebook.name}",
         "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
     ]  # fmt: skip
     if os.geteuid() == 0:

@@ -34,6 +34,6 @@ def compare(notebook: Path, *, cluster: str, timeout_s: float = 600.0) -> tuple[
             timeout=timeout_s,
             check=False,
             cwd=notebook.parent,
-            env={**os.environ, "GLASSHIVE_CLUSTER": cluster},
+            env={**os.environ, "GLASSHIVE_CLUSTER": cluster, "GLASSHIVE_PROGRESS": "off"},
         )
     return done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]

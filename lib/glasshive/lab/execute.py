@@ -47,7 +47,7 @@ def execute(notebook: Any, folder: Path, *, cluster: str, name: str, on_cell: On
 
     client.on_cell_start = started
     try:
-        client.execute(env={**os.environ, "GLASSHIVE_CLUSTER": cluster})
+        client.execute(env={**os.environ, "GLASSHIVE_CLUSTER": cluster, "GLASSHIVE_PROGRESS": "off"})
     except CellExecutionError as failure:
         where = next((cell.id for cell in notebook.cells if _raised(cell)), "?")
         raise CellFailedError(f"{name}: cell {where} failed: {failure.ename}: {failure.evalue}") from failure

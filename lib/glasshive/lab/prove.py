@@ -18,6 +18,7 @@ from glasshive.lab import pristine
 from glasshive.lab.grading.desk import Desk
 from glasshive.lab.grading.score import TaskResult
 from glasshive.lab.kit import Lab
+from glasshive.lab.kit.diary import Diary
 from glasshive.lab.manifest import LabEntry
 from glasshive.lab.task import CUT, Act, Mutant, Task
 from glasshive.lab.tasks import task_of, tasks_of
@@ -60,12 +61,13 @@ class _Prover:
     def __init__(self, cluster: Cluster, entry: LabEntry, task: Task, seed: int) -> None:
         self.cluster, self.entry, self.task, self.seed = cluster, entry, task, seed
         self.given = task.given(seed)
-        self.reader = Desk(cluster, entry).reader
+        self.desk = Desk(cluster, entry)  # in this process: what it grades is the author's own work
+        self.reader = self.desk.reader
         self.empty: pristine.Inventory = {}
 
     def cases(self) -> Iterator[Case]:
         """All cells of this task and seed, each from a state of its own."""
-        Lab.on(self.cluster, self.entry, None).reset()
+        self._open(None).reset()
         self.empty = pristine.inventory(self.reader)
         yield self._case("pristine", self._pristine)
         for act in self.task.solutions:
@@ -75,7 +77,7 @@ class _Prover:
 
     def _case(self, name: str, work: Callable[[Lab], str]) -> Case:
         began = time.monotonic()
-        lab = Lab.on(self.cluster, self.entry, self.seed)
+        lab = self._open(self.seed)
         try:
             trouble = self._begin(lab) or work(lab)
         except GlasshiveError as failure:
@@ -85,6 +87,11 @@ class _Prover:
         left = self._left()
         trouble = trouble or (f"a reset leaves behind: {'; '.join(left[:3])}" if left else "")
         return Case(self.entry.id, self.task.id, self.seed, name, trouble, time.monotonic() - began)
+
+    def _open(self, seed: int | None) -> Lab:
+        lab = Lab.on(self.cluster, self.entry, seed, self.desk)
+        lab.diary = Diary(self.entry.id, lab.seed, keep=False)  # nobody learns here
+        return lab
 
     def _begin(self, lab: Lab) -> str:
         """Solve what comes before, then begin; says what is wrong with that."""

@@ -14,9 +14,10 @@ _SIGNS = {Verdict.PASS: "✓", Verdict.FAIL: "✗", Verdict.ERROR: "!", Verdict.
 class Shown:
     """Tasks' results in a notebook: true when all of them are done."""
 
-    def __init__(self, tasks: Sequence[TaskResult], *, next_step: str = "") -> None:
+    def __init__(self, tasks: Sequence[TaskResult], *, next_step: str = "", notes: Sequence[str] = ()) -> None:
         self.tasks = tuple(tasks)
         self.next_step = next_step
+        self.notes = tuple(notes)
 
     @property
     def score(self) -> float | None:
@@ -28,12 +29,14 @@ class Shown:
 
     def __repr__(self) -> str:
         lines = [line for one in self.tasks for line in task_lines(one)]
+        lines += [f"note: {note}" for note in self.notes]
         return "\n".join(lines + ([f"next: {self.next_step}"] if self.next_step else []))
 
     def _repr_html_(self) -> str:
         blocks = "".join(_task_html(one) for one in self.tasks)
         after = f"<p>next: <code>{escape(self.next_step)}</code></p>" if self.next_step else ""
-        return f'<section aria-label="check">{blocks}{after}</section>'
+        notes = "".join(f"<p>note: {escape(note)}</p>" for note in self.notes)
+        return f'<section aria-label="check">{blocks}{notes}{after}</section>'
 
 
 def headline(result: TaskResult) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from glasshive.widgets.view import STATIC, View
 
@@ -23,6 +24,17 @@ class Question(View):
     def chosen(self) -> str:
         """What the learner picked, '' before."""
         return str(self.state.get("chosen", ""))
+
+    def on_chosen(self, told: Callable[[str, str], None]) -> None:
+        """Have ``told(chosen, answer)`` called whenever something is picked, and when the answer is revealed."""
+
+        def changed(change: Any) -> None:
+            was, now = change["old"], change["new"]
+            facts = str(now.get("chosen", "")), str(now.get("answer", ""))
+            if facts[0] and facts != (str(was.get("chosen", "")), str(was.get("answer", ""))):
+                told(*facts)
+
+        self.observe(changed, names="state")
 
     def choose(self, option: str) -> None:
         """Pick an option, as a click does."""

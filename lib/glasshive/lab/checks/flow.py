@@ -11,6 +11,9 @@ from glasshive.lab.checks.probe import Outcome, Probe, send
 from glasshive.lab.grading.reader import ClusterReader
 from glasshive.model.check_result import CheckResult
 
+RECORD_SECONDS = 0.3
+"""So long is an answer waited for that should not come: the record, not the silence, is the proof."""
+
 
 def dropped(
     reader: ClusterReader, probes: Sequence[Probe], reason: str, *, node: str = "", why: str = "", read: str = ""
@@ -20,7 +23,7 @@ def dropped(
     States: ``answered``, ``no-record``, ``other-reason``.
     """
     since_ns = time.monotonic_ns()
-    outcomes = send(reader, probes, wait_s=1.0)
+    outcomes = send(reader, probes, wait_s=RECORD_SECONDS)
     records = records_since(reader, since_ns)
     wanted = f"{', '.join(map(str, probes))} dropped for the reason {reason}" + (f" on {node}" if node else "")
     for one in outcomes:

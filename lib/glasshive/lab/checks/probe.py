@@ -24,7 +24,7 @@ from glasshive.lab.checks.outcome import bad, good
 from glasshive.lab.grading.reader import ClusterReader
 from glasshive.model.check_result import CheckResult
 
-WAIT_SECONDS, SILENCE_SECONDS = 2.0, 1.0
+WAIT_SECONDS, SILENCE_SECONDS = 2.0, 0.5
 """So long may an answer take; so long is waited for one that must not come."""
 
 

@@ -5,32 +5,39 @@ Run the first cell again and go on: the cluster, the namespace with its seed, an
 
 from __future__ import annotations
 
+import atexit
+import contextlib
 import os
 import textwrap
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from glasshive.bpf import probe
 from glasshive.cluster import Cluster, connect
-from glasshive.errors import ApiError, CapabilityError, NotFoundError, UsageError
+from glasshive.errors import ApiError, CapabilityError, GlasshiveError, NotFoundError, UsageError
 from glasshive.lab import components
 from glasshive.lab.grading import marks
-from glasshive.lab.grading.desk import Desk
+from glasshive.lab.grading.client import GraderClient
+from glasshive.lab.kit.diary import Diary
 from glasshive.lab.kit.parts import Parts
-from glasshive.lab.kit.work import Work
+from glasshive.lab.kit.work import Asked, Work
 from glasshive.lab.manifest import LabEntry, find_lab
+from glasshive.lab.tasks import tasks_of
 
 
 class Lab(Work, Parts):
     """A lab that has been prepared. Its pods live in a namespace of their own, ``lab-00`` and so on."""
 
-    def __init__(self, entry: LabEntry, cluster: Cluster, seed: int, without: tuple[str, ...] = ()) -> None:
+    def __init__(self, entry: LabEntry, cluster: Cluster, desk: Asked | None = None) -> None:
         self.entry = entry
         self.cluster = cluster
-        self.seed = seed
-        self.without = without
+        self.seed = 0
+        self.without: tuple[str, ...] = ()
         self.namespace = f"lab-{entry.id}"
-        self._desk = Desk(cluster, entry)
+        self._own_grader = GraderClient(cluster, entry) if desk is None else None
+        self._desk = desk or self._own_grader or GraderClient(cluster, entry)
+        self.diary = Diary(entry.id, 0)
         self._drops_before = []
         self._restarts_before = {}
         self._views = []
@@ -41,17 +48,22 @@ class Lab(Work, Parts):
         entry = find_lab(wanted)
         probe.require(*entry.needs, what=f"lab {entry.id}")
         name = cluster or os.environ.get("GLASSHIVE_CLUSTER", "lab")
-        return cls.on(_cluster(name, entry.nodes), entry, seed)
+        lab = cls.on(_cluster(name, entry.nodes), entry, seed)
+        if tasks_of(entry.topic):
+            lab.warm()
+        return lab
 
     @classmethod
-    def on(cls, cluster: Cluster, entry: LabEntry, seed: int | None = None) -> Lab:
-        """Prepare a lab on a cluster that is up."""
-        lab = cls(entry, cluster, 0, tuple(probe.machine().missing(entry.better)))
+    def on(cls, cluster: Cluster, entry: LabEntry, seed: int | None = None, desk: Asked | None = None) -> Lab:
+        """Prepare a lab on a cluster that is up. ``desk``: who grades, a grader of its own if nobody is named."""
+        lab = cls(entry, cluster, desk)
+        lab.without = tuple(probe.machine().missing(entry.better))
         namespace = lab._namespace()
         if not marks.begun_in(namespace):
             components.start_all(cluster)  # what a lab that was left in the middle had stopped; a task may need it so
         lab._restarts_before = {one.name: one.restarts for one in components.processes(cluster).values()}
         lab.seed = lab._settle_seed(seed, namespace)
+        lab.diary = Diary(entry.id, lab.seed)
         if not [one for one in components.processes(cluster).values() if one.stopped]:
             lab.mark_drops()  # a node without an agent has no counters to tell: then drops are counted from the start
         return lab
@@ -68,14 +80,30 @@ class Lab(Work, Parts):
         ]
         return "\n".join(lines)
 
+    def warm(self) -> None:
+        """Start the grader in the background, so that the first check need not wait; it ends with this process."""
+        grader = self._own_grader
+        if grader is None:
+            return
+
+        def start() -> None:
+            with contextlib.suppress(GlasshiveError):  # a check will say it, where it can be read
+                grader.warm()
+
+        threading.Thread(target=start, name="warm-grader", daemon=True).start()
+        atexit.register(grader.end)
+
     def reset(self) -> str:
-        """Remove everything this lab made; the cluster stays for the next one."""
+        """Remove everything this lab made, and end its grader; the cluster stays for the next one."""
+        if self._own_grader is not None:
+            self._own_grader.end()
         for view in self._views:
             view.close()
         self._views.clear()
         components.start_all(self.cluster)
         self.cluster.delete("namespace", self.namespace)
         self.cluster.wait("namespace", self.namespace, "deleted", namespace=None)
+        self.diary.reset()
         return f"lab {self.entry.id} is as before: namespace {self.namespace} is gone"
 
     def _namespace(self) -> dict[str, Any] | None:

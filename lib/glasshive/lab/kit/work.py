@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from glasshive.errors import ClusterError, UsageError
+from glasshive.lab.explain import explain
 from glasshive.lab.grading import marks
+from glasshive.lab.kit.diary import Diary
 from glasshive.lab.kit.kernel import Kernel
 from glasshive.lab.shown import Shown
-from glasshive.lab.task import Task
+from glasshive.lab.task import Hint, Task
 from glasshive.lab.tasks import task_of
 
 if TYPE_CHECKING:
-    from glasshive.lab.grading.desk import Desk
+    from glasshive.lab.grading.score import Graded, LabResult
     from glasshive.lab.kit.lab import Lab
+    from glasshive.model.check_result import CheckResult
     from glasshive.widgets import Question
 
 TIERS = 3
+
+
+class Asked(Protocol):
+    """Who grades: the grader's process (``GraderClient``), or a desk in this one (``Desk``)."""
+
+    def check(self, wanted: Sequence[str] = (), *, within_s: float | None = None) -> LabResult:
+        """Grade the tasks named, or all."""
+
+    def ready(self, wanted: str) -> CheckResult:
+        """Whether what a task starts from is really there."""
 
 
 class Begun(Mapping[str, Any]):
@@ -47,7 +60,8 @@ class Begun(Mapping[str, Any]):
 class Work(Kernel):
     """The part of a lab that is graded. What counts is the state that the cluster is in, whoever made it so."""
 
-    _desk: Desk
+    _desk: Asked
+    diary: Diary
 
     def task(self, name: str) -> Begun:
         """Begin a task: make what it starts from, verify that it is there, say what to do. May be run again."""
@@ -63,6 +77,7 @@ class Work(Kernel):
                 raise ClusterError(what, hint=f"wanted: {found.wanted}; lab.reset() begins anew")
         if name not in begun:
             self.cluster.apply(marks.namespace_object(self.namespace, self.seed, {*begun, name}))
+            self.diary.begun(name)
         return Begun(task, given)
 
     def check(self, *names: str, within_s: float | None = None) -> Shown:
@@ -71,30 +86,32 @@ class Work(Kernel):
         A state that is on its way is waited for, ``within_s`` seconds at most (each check knows how long).
         """
         result = self._desk.check(names, within_s=within_s)
+        notes = [note for one in result.tasks if (note := self.diary.attempt(one))]
         trouble = next((one for one in result.tasks if not one), None)
-        return Shown(result.tasks, next_step=f'lab.hint("{trouble.task}")' if trouble else "")
+        return Shown(result.tasks, next_step=f'lab.hint("{trouble.task}")' if trouble else "", notes=notes)
 
     def hint(self, name: str, tier: int = 0) -> str:
         """Give a hint for what is wrong right now; each further call says more (``tier`` 1 to 3 picks one)."""
         if tier not in range(TIERS + 1):
             raise UsageError(f"there is no hint {tier}", hint=f"1 to {TIERS}")
         task = task_of(self.entry.topic, name)
-        result = self._desk.check([name], within_s=0.0).of(name)
-        trouble = result.first_trouble()
+        trouble = self._desk.check([name], within_s=0.0).of(name).first_trouble()
         if trouble is None:
             return f"{task.title}: done, no hint is needed"
-        picked = [one for one in task.hints if one.check == trouble.check and one.state == trouble.result.state]
-        picked += [one for one in task.hints if one.check == trouble.check and not one.state]
-        if not picked:
+        found = hint_for(task, trouble)
+        if found is None:
             return f"{trouble.title}: {trouble.result.observed}"
-        text = picked[0].tiers[(tier or 1) - 1].format(**task.given(self.seed))
-        return f"hint {tier or 1} of {TIERS}, {trouble.title}: {text}"
+        tier = tier or min(self.diary.hints_given(name, trouble.check, found.state) + 1, TIERS)
+        text = found.tiers[tier - 1].format(**task.given(self.seed))
+        self.diary.hint(name, trouble.check, found.state, tier)
+        return f"hint {tier} of {TIERS}, {trouble.title}: {text}"
 
     def solution(self, name: str) -> str:
         """Show how the authors solve a task, once it is solved here."""
         task = task_of(self.entry.topic, name)
         if not self._desk.check([name], within_s=0.0).of(name):
             return f'{task.title} is not done yet: lab.check("{name}") says what is missing, lab.hint("{name}") helps'
+        self.diary.solution(name)
         return "\n\n".join(textwrap.dedent(inspect.getsource(act)).rstrip() for act in task.solutions)
 
     def predict(self, question: str, *options: str) -> Question:
@@ -104,5 +121,17 @@ class Work(Kernel):
         if len(options) < 2:
             raise UsageError("a prediction needs at least two options")
         view = Question(question, options)
+        view.on_chosen(lambda chosen, answer: self.diary.prediction(question, chosen, answer))
         self._views.append(view)
         return view
+
+    def explain(self, what: object) -> str:
+        """Say what something is: a term of the field, a drop reason, a map, a row of one, or a check's result."""
+        return explain(what)
+
+
+def hint_for(task: Task, trouble: Graded) -> Hint | None:
+    """The hint for what a check saw: one for that very state, else one for the check."""
+    mine = [one for one in task.hints if one.check == trouble.check]
+    exact = [one for one in mine if one.state == trouble.result.state]
+    return next(iter([*exact, *(one for one in mine if not one.state)]), None)

@@ -9,8 +9,9 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
+import traceback
 
-from glasshive.errors import NotFoundError, UsageError
+from glasshive.errors import ManifestError, NotFoundError, UsageError
 from glasshive.lab.task import Task
 
 
@@ -40,7 +41,16 @@ def task_of(topic: str, wanted: str) -> Task:
 
 
 def _table(topic: str) -> tuple[Task, ...]:
+    """Import a lab's module. ManifestError with file and line for one that is broken."""
     module = f"glasshive.lab.tasks.{topic}"
-    if importlib.util.find_spec(module) is None:
+    found = importlib.util.find_spec(module)
+    if found is None or found.origin is None:
         return ()
-    return tuple(importlib.import_module(module).TASKS)
+    try:
+        return tuple(importlib.import_module(module).TASKS)
+    except SyntaxError as trouble:
+        raise ManifestError(f"{trouble.filename}:{trouble.lineno}: {trouble.msg}") from trouble
+    except Exception as trouble:
+        lines = [one.lineno for one in traceback.extract_tb(trouble.__traceback__) if one.filename == found.origin]
+        what = f"{type(trouble).__name__}: " if not isinstance(trouble, UsageError) else ""
+        raise ManifestError(f"{found.origin}:{lines[-1] if lines else 1}: {what}{trouble}") from trouble

@@ -1,0 +1,56 @@
+"""``lab.explain(...)``: what a term, a drop reason, a row or a result means, from the kit's own words."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+
+from glasshive.errors import NotFoundError
+from glasshive.lab.shown import Shown
+from glasshive.lab.terms import COLUMNS, TERMS
+from glasshive.lab.words import DROP_REASONS, drop_reason
+
+
+class Told(str):
+    """Text that a notebook shows as it is, without quotes."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return str(self)
+
+
+def explain(what: object) -> Told:
+    """Say what something is. NotFoundError lists near words for one that the kit does not know."""
+    if isinstance(what, Shown):
+        return Told("\n".join(_of_result(what)) or "everything is as it should be")
+    if isinstance(what, Mapping):
+        return Told("\n".join(f"{key} {value}: {_column(str(key), value)}" for key, value in what.items()))
+    word = str(what).strip()
+    known = {name.lower(): name for name in TERMS}
+    name = known.get(word.lower()) or known.get(word.lower().removesuffix("s"))
+    if name is not None:
+        term = TERMS[name]
+        there = f"; Cilium calls it {term.cilium}" if term.cilium else ""
+        return Told(f"{name}: {term.what} ({term.place}{there})")
+    if word in DROP_REASONS:
+        return Told(f"{word}: {drop_reason(word)} (bpf/types/drop.h)")
+    near = difflib.get_close_matches(word.lower(), [*known, *DROP_REASONS], 4, 0.5) or sorted(TERMS)
+    raise NotFoundError(f"the kit has no word for {word!r}", hint=f"near it: {', '.join(near)}")
+
+
+def _of_result(shown: Shown) -> list[str]:
+    return [
+        f"{one.title}: {one.result.why or one.result.observed}"
+        for task in shown.tasks
+        for one in task.checks
+        if not one.result
+    ]
+
+
+def _column(name: str, value: object) -> str:
+    if name == "reason":
+        return drop_reason(str(value))
+    if name in TERMS:
+        return TERMS[name].what
+    return COLUMNS.get(name, "a column that this kit has no words for: see bpf/types")
