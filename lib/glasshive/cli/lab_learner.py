@@ -51,10 +51,7 @@ def status(labs: tuple[str, ...], cluster: str, every: float, output: str, *, wa
     if output == "json":
         print_json([_plain(one) for one in tasks])
     else:
-        cells = [
-            [_SIGNS[one.light], one.lab, one.title, _score(one), str(one.standing.hints), one.now] for one in tasks
-        ]
-        print_table(cells, ["", "LAB", "TASK", "BEST", "HINTS", "NOW"])
+        print_table([_cells(one) for one in tasks], ["", "LAB", "TASK", "BEST", "HINTS", "NOW"])
     return 0
 
 

@@ -17,6 +17,7 @@ from glasshive.lab import compare, glossary, headless, lint, translations
 from glasshive.lab.cells import read_source
 from glasshive.lab.execute import execute
 from glasshive.lab.manifest import LabEntry, find_lab, read_labs
+from glasshive.lab.tasks import tasks_of
 
 Say = Callable[[str], None]
 FORMS: tuple[building.Form, ...] = ("solved", "learner")
@@ -64,6 +65,7 @@ def build(ids: Sequence[str], *, cluster: str, say: Say, language: str = "", pro
             _translations(entry, say)
         return 0
     for entry in entries:
+        tasks_of(entry.topic)
         for form in FORMS:
             building.generate(entry, form)  # mistakes in a source are told before anything is started
     try:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from glasshive.errors import NotFoundError
+from glasshive.lab.glossary import Term
 from glasshive.lab.shown import Shown
-from glasshive.lab.terms import COLUMNS, TERMS
-from glasshive.lab.words import DROP_REASONS, drop_reason
+from glasshive.lab.words import COLUMNS, DROP_REASONS, drop_reason
 
 
 class Told(str):
@@ -20,23 +20,25 @@ class Told(str):
         return str(self)
 
 
-def explain(what: object) -> Told:
+def explain(what: object, terms: Sequence[Term]) -> Told:
     """Say what something is. NotFoundError lists near words for one that the kit does not know."""
     if isinstance(what, Shown):
         return Told("\n".join(_of_result(what)) or "everything is as it should be")
     if isinstance(what, Mapping):
-        return Told("\n".join(f"{key} {value}: {_column(str(key), value)}" for key, value in what.items()))
+        return Told("\n".join(f"{key} {value}: {_column(str(key), value, terms)}" for key, value in what.items()))
     word = str(what).strip()
-    known = {name.lower(): name for name in TERMS}
-    name = known.get(word.lower()) or known.get(word.lower().removesuffix("s"))
-    if name is not None:
-        term = TERMS[name]
-        there = f"; Cilium calls it {term.cilium}" if term.cilium else ""
-        return Told(f"{name}: {term.what} ({term.place}{there})")
+    term = _term(word, terms)
+    if term is not None:
+        return Told(f"{term.term}: {term.means} ({term.where}; Cilium: {term.cilium})")
     if word in DROP_REASONS:
         return Told(f"{word}: {drop_reason(word)} (bpf/types/drop.h)")
-    near = difflib.get_close_matches(word.lower(), [*known, *DROP_REASONS], 4, 0.5) or sorted(TERMS)
+    known = [one.term for one in terms]
+    near = difflib.get_close_matches(word.lower(), [*known, *DROP_REASONS], 4, 0.5) or sorted(known)
     raise NotFoundError(f"the kit has no word for {word!r}", hint=f"near it: {', '.join(near)}")
+
+
+def _term(word: str, terms: Sequence[Term]) -> Term | None:
+    return next((one for one in terms if one.pattern.fullmatch(word)), None)
 
 
 def _of_result(shown: Shown) -> list[str]:
@@ -48,9 +50,8 @@ def _of_result(shown: Shown) -> list[str]:
     ]
 
 
-def _column(name: str, value: object) -> str:
+def _column(name: str, value: object, terms: Sequence[Term]) -> str:
     if name == "reason":
         return drop_reason(str(value))
-    if name in TERMS:
-        return TERMS[name].what
-    return COLUMNS.get(name, "a column that this kit has no words for: see bpf/types")
+    term = _term(name, terms)
+    return term.means if term else COLUMNS.get(name, "a column that this kit has no words for: see bpf/types")

@@ -33,6 +33,27 @@ DROP_REASONS: dict[str, str] = {
 }
 
 
+# What columns of maps, routes and records hold, by name.
+COLUMNS: dict[str, str] = {
+    "addr": "an address, or the beginning of a range",
+    "address": "an address",
+    "device": "a network device",
+    "flags": "bits; bpf/types says which",
+    "gateway": "the next hop, '' on the same wire",
+    "host_mac": "MAC of the node's end",
+    "identity": "the number for a set of labels",
+    "ifindex": "number of a device, by which programs know it",
+    "mac": "MAC of the pod's end",
+    "node_addr": "address of the node behind which it is; :: is this node",
+    "prefixlen": "how many bits of the address count, of 128 (IPv4 lies behind ::ffff:)",
+    "protocol": "1 ICMP, 6 TCP, 17 UDP, 58 ICMPv6",
+    "low": "the lower end of a connection",
+    "high": "its other end",
+    "reason": "why it was dropped",
+    "destination": "where the route, or the packet, leads",
+}
+
+
 def drop_reason(name: str) -> str:
     """Say what a drop reason means; an unknown one says so."""
     return DROP_REASONS.get(name, "a reason that this lab kit does not know: see bpf/types/drop.h")

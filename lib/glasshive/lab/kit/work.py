@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from glasshive.errors import ClusterError, UsageError
+from glasshive.lab import glossary
 from glasshive.lab.explain import explain
 from glasshive.lab.grading import marks
 from glasshive.lab.kit.diary import Diary
@@ -127,7 +128,7 @@ class Work(Kernel):
 
     def explain(self, what: object) -> str:
         """Say what something is: a term of the field, a drop reason, a map, a row of one, or a check's result."""
-        return explain(what)
+        return explain(what, glossary.read(self.entry.folder))
 
 
 def hint_for(task: Task, trouble: Graded) -> Hint | None:
