@@ -7,7 +7,7 @@ import os
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from glasshive.model.policy import Direction, SubjectKind, Verdict
+from glasshive.model.policy import Direction, Verdict
 from glasshive.policy.delta import Delta
 from glasshive.policy.engine import (
     Change,
@@ -19,10 +19,11 @@ from glasshive.policy.engine import (
     RemoveObject,
     RemoveSubject,
 )
-from glasshive.policy.resolve import LOCALHOST, Mode, Settings, SubjectFacts
-from policy_cases import RESERVED, WORLD_IPV4, WORLD_IPV6, Case, cases, names_of, policies, reserved
-from policy_oracle import Packet, Somebody, judge
+from glasshive.policy.resolve import LOCALHOST, SubjectFacts
+from policy_cases import Case, cases, policies
+from policy_oracle import Packet, judge
 from policy_tables import Tables
+from policy_worlds import engine_of, everybody, identity_of
 
 EXAMPLES = int(os.environ.get("GLASSHIVE_POLICY_EXAMPLES", "60"))
 QUIET = settings(
@@ -34,25 +35,6 @@ QUIET = settings(
     suppress_health_check=list(HealthCheck),
 )
 TEXTS = {Verdict.ALLOW: "allow", Verdict.DENY_RULE: "deny-rule", Verdict.DENY_DEFAULT: "deny-default"}
-
-
-def engine_of(case: Case) -> Engine:
-    config = case.cluster
-    return Engine(Settings(Mode(config.mode), config.allow_localhost, config.nodes_by_cidr, dual_stack=True))
-
-
-def everybody(case: Case) -> list[Change]:
-    found: list[Change] = [PutIdentity(reserved(number)) for number in RESERVED]
-    found += [PutIdentity(case.identities[who.name], names_of(who)) for who in (*case.pods, *case.nodes)]
-    for who in (*case.pods, case.nodes[0]):
-        facts = SubjectFacts(who.labels, names_of(who), SubjectKind(who.kind))
-        found.append(PutSubject(who.name, facts))
-    return found
-
-
-def identity_of(case: Case, tables: Tables, who: Somebody) -> int:
-    known = case.identities.get(who.name)
-    return known.number if known is not None else tables.identity(who.address, WORLD_IPV4, WORLD_IPV6)
 
 
 def agree(case: Case, engine: Engine, tables: Tables) -> int:

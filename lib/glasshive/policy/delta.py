@@ -4,8 +4,8 @@ No packet may meet a verdict that is neither the old nor the new one. That holds
 ``Delta.steps`` and each is finished before the next begins:
 
 1. ``PutPorts``, then ``PutPeers``: a row counts only once its peer's row says so. New policies are written whole, and
-   nobody uses them yet. Where a peer's rows change in place, old and new port rows stand side by side for a while (the
-   peer's row names the lengths of both): a hit gives one or the other verdict, and a miss means neither has a row.
+   nobody uses them yet. Where a peer's rows change in place, old and new port rows stand side by side for a while: a
+   hit gives one or the other verdict, and a miss means that the new rows have none for the port.
 2. ``DropPeers``: peers that are like any other now. Their port rows stay until the grace is over.
 3. ``PutBlocks``: addresses get the identities of new blocks; the old policies know these identities already, as what
    their addresses were before. ``Grace``, because a packet may have looked up its peer before.
@@ -193,11 +193,7 @@ class Delta:
         ports = {key: value for change in (*self.changed, *new) for key, value in _new_ports(change)}
         if ports:
             yield PutPorts(ports)
-        peers = {
-            change.key: peer_value(change.after, _classes(change.before))
-            for change in (*self.changed, *new)
-            if change.after is not None
-        }
+        peers = {change.key: peer_value(change.after) for change in (*self.changed, *new) if change.after is not None}
         if peers:
             yield PutPeers(peers)
         if unlike := tuple(change.key for change in stale if change.after is None):
@@ -230,13 +226,6 @@ class Delta:
             yield DropPeers(tuple(peers))
         if ports:
             yield DropPorts(tuple(ports))
-        narrowed = {
-            change.key: peer_value(change.after)
-            for change in stale
-            if change.after is not None and _classes(change.before) & ~_classes(change.after)
-        }
-        if narrowed:
-            yield PutPeers(narrowed)
         if self.retired:
             yield Retire(tuple(policy.number for policy in self.retired))
 
@@ -250,16 +239,12 @@ def port_values(key: PeerKey, rows: PeerRows | None) -> dict[PortKey, PortValue]
     }
 
 
-def peer_value(rows: PeerRows, classes: int = 0) -> PeerValue:
-    """The row of ``policy_peers``, with ``classes`` beside those that the port rows have."""
-    return PeerValue(rows.verdict, rows.rule, _classes(rows) | classes)
-
-
-def _classes(rows: PeerRows | None) -> int:
-    found = 0
-    for row in rows.ports if rows is not None else ():
-        found |= 1 << row.prefix_bits
-    return found
+def peer_value(rows: PeerRows) -> PeerValue:
+    """The row of ``policy_peers``."""
+    classes = 0
+    for row in rows.ports:
+        classes |= 1 << row.prefix_bits
+    return PeerValue(rows.verdict, rows.rule, classes)
 
 
 def _new_ports(change: PeerChange) -> Iterator[tuple[PortKey, PortValue]]:
