@@ -25,6 +25,7 @@ from glasshive.agent.drop_watch import DropWatch
 from glasshive.agent.facts import node_facts, node_to_json
 from glasshive.agent.features import FEATURES, AgentContext, Feature
 from glasshive.agent.pod_identities import PodIdentities
+from glasshive.agent.policy.feature import PolicyFeature
 from glasshive.agent.view import ClusterView
 from glasshive.api.resources import NODE
 from glasshive.errors import ApiError, DeadlineError
@@ -48,6 +49,7 @@ class Agent:
     cni: CniServer
     drops: DropWatch
     identities: PodIdentities
+    policy: PolicyFeature
 
     def __init__(self, config: AgentConfig, client: Client | None = None) -> None:
         self.config = config
@@ -68,9 +70,11 @@ class Agent:
         self._remember(self.datapath.node)
         self.drops = DropWatch(self.datapath.objects, self.datapath.drop_names)
         self.identities = PodIdentities(self.client, self.datapath, self.view)
-        self.cni = CniServer(self.datapath, self.identities.identity_of)
+        self.policy = PolicyFeature(self.config, self.client, self.datapath, self.view, self.identities)
+        self.cni = CniServer(self.datapath, self.identities.identity_of, self.policy)
         self.cni.ready = lambda: "" if self.ready.is_set() else "its agent is starting"
-        context = AgentContext(self.config, self.client, self.datapath, self.view, self.identities, self.drops)
+        parts = self.datapath, self.view, self.identities, self.policy, self.drops
+        context = AgentContext(self.config, self.client, *parts)
         for name, make in FEATURES:
             feature = make(context)
             self.features.append((name, feature))
@@ -79,6 +83,7 @@ class Agent:
         try:
             await self.view.wait_synced(SYNC_PATIENCE_SECONDS)
             await self.identities.allocator.wait_synced(SYNC_PATIENCE_SECONDS)
+            await self.policy.wait_built(SYNC_PATIENCE_SECONDS)
         except DeadlineError as error:
             log.warning("starting without the API's whole view: %s", error)
         self._started_in_ms = round((time.perf_counter() - began) * 1000, 1)

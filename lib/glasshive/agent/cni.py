@@ -9,15 +9,26 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 from glasshive.agent.cni_protocol import CURRENT, CniError, Code, Request, result, versions
 from glasshive.agent.datapath import Datapath
 from glasshive.endpoint.table import Sandbox, owner_of
-from glasshive.errors import ExhaustedError, GlasshiveError, KernelError, NotFoundError
-from glasshive.model.endpoint import Endpoint, PodRef
+from glasshive.errors import DeadlineError, ExhaustedError, GlasshiveError, KernelError, NotFoundError
+from glasshive.model.endpoint import Endpoint, Enforcement, PodRef
 
 log = logging.getLogger(__name__)
+
+
+class Admission(Protocol):
+    """Who sees to it that an endpoint's policy is in place before the endpoint is."""
+
+    def admit(self, sandbox: Sandbox, identity: int) -> Enforcement:
+        """The policy of an endpoint that is about to be made. GlasshiveError when it cannot be had yet."""
+
+    def forget(self, owner: str) -> None:
+        """It was not made."""
+
 
 IdentityOf = Callable[[PodRef], Awaitable[int]]
 """Answers with ``init`` when it cannot know better in time; the caller is corrected later."""
@@ -26,8 +37,9 @@ IdentityOf = Callable[[PodRef], Awaitable[int]]
 class CniServer:
     """Does CNI requests for one node. Requests must come from one event loop."""
 
-    def __init__(self, datapath: Datapath, identity_of: IdentityOf) -> None:
+    def __init__(self, datapath: Datapath, identity_of: IdentityOf, admission: Admission | None = None) -> None:
         self._datapath = datapath
+        self._admission = admission
         self._identity_of = identity_of
         self.ready: Callable[[], str] = lambda: ""
         """Says what is missing for ADD to work, "" when nothing is."""
@@ -84,8 +96,23 @@ class CniServer:
             return self._again(known, request)  # a second ADD came while this one waited for an identity
         self._datapath.hurry()
         sandbox = Sandbox(request.container_id, request.ifname, request.netns, pod)
-        endpoint = table.attach(sandbox, identity)
+        endpoint = self._attach(sandbox, identity)
         return result(endpoint, table.gateways(), request.version)
+
+    def _attach(self, sandbox: Sandbox, identity: int) -> Endpoint:
+        """The endpoint's policy is in place before the endpoint is."""
+        table, admission = self._datapath.endpoints, self._admission
+        if admission is None:
+            return table.attach(sandbox, identity)
+        try:
+            enforcement = admission.admit(sandbox, identity)
+        except DeadlineError as error:
+            raise CniError(Code.TRY_AGAIN_LATER, f"no policy for {sandbox.pod} yet: {error}") from error
+        try:
+            return table.attach(sandbox, identity, enforcement)
+        except Exception:
+            admission.forget(sandbox.owner)
+            raise
 
     def _again(self, known: Endpoint, request: Request) -> dict[str, Any]:
         """ADD repeated: the same answer if all is well, as when an agent died before its answer got through."""

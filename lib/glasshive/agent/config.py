@@ -36,6 +36,13 @@ class AgentConfig:
     """Service addresses that a process of the node itself answers at, such as the cluster's name service."""
     labels: tuple[str, ...] = ()
     """Which labels make identities, beside the usual ones (``identity.labels.LabelFilter``)."""
+    policy_enforcement: str = "default"
+    """Whom policy is enforced for: ``default``, ``always``, ``never``. See ``agent.policy.settings`` for the rest."""
+    policy_audit: bool = False
+    policy_cidr_match_mode: str = ""
+    """``nodes``: CIDR rules also mean nodes."""
+    allow_localhost: str = "auto"
+    """``policy``: the node's own processes need a rule to reach its pods."""
     mtu: int = 1500
     device: str = "eth0"
     masquerade: bool = True

@@ -35,6 +35,7 @@ from glasshive.maps.drops import DropNames
 from glasshive.maps.endpoints import EndpointsMap, HostEntry
 from glasshive.maps.ipcache import IpcacheMap
 from glasshive.model.address import Address, is_ipv4, parse
+from glasshive.model.endpoint import NOT_ENFORCED, Enforcement
 from glasshive.model.node import NodeFacts
 from glasshive.net import netlink
 from glasshive.node import devices
@@ -75,6 +76,7 @@ class Datapath:
         self._wire: netlink.Socket | None = None
         self._host_entries: list[HostEntry] = []
         self._services_before: dict[Address, int] = {}
+        self._host_enforcement = NOT_ENFORCED
 
     def start(self) -> None:
         """Bring the node's datapath up, or take it over. Errors name what is missing; a second start mends the rest."""
@@ -87,7 +89,11 @@ class Datapath:
 
         def told(flags: Mapping[str, int]) -> Mapping[str, Any]:
             tunnel, masquerade = config.tunnel, config.masquerade
-            return node_config(node, made, flags, tunnel=tunnel, masquerade=masquerade, families=config.ip_families)
+            # What the node's own processes may do is a row of each policy, so that rules can forbid it.
+            return node_config(
+                node, made, flags, tunnel=tunnel, masquerade=masquerade, families=config.ip_families,
+                allow_localhost=False,
+            )  # fmt: skip
 
         entries = {"endpoints": endpoint_entries(node), "ipcache": IPCACHE_ENTRIES, **config.map_entries}
         self.objects = objects.load(config.objects, config.pins, told, tunnel=config.tunnel, map_entries=entries)
@@ -131,8 +137,9 @@ class Datapath:
         host = self.objects.number("gh_endpoint_flags", "GH_ENDPOINT_HOST")
         router = host | self.objects.number("gh_endpoint_flags", "GH_ENDPOINT_ROUTER")
         identity = self.reserved.number("host")
-        entries = [HostEntry(one, made.device, identity, host, made.device_mac) for one in self.node.addresses]
-        entries += [HostEntry(one, made.host, identity, router) for one in self.node.routers()]
+        firewall, mac = self._host_enforcement, made.device_mac
+        entries = [HostEntry(one, made.device, identity, host, mac, firewall) for one in self.node.addresses]
+        entries += [HostEntry(one, made.host, identity, router, enforcement=firewall) for one in self.node.routers()]
         for service in (parse(text) for text in self.config.host_services):
             known = self._services_before.get(service, identity)
             entries.append(HostEntry(service, made.host, known, host))
@@ -155,7 +162,10 @@ class Datapath:
         self.ways = Ways(made.device, made.host, config.tunnel, mtu)
         self.routes = RouteSync(self._wire)
         kernel = EndpointsMap(objects.needed(found, "maps", "endpoints"))
-        self._services_before = kernel.identities([parse(text) for text in config.host_services])
+        services = [parse(text) for text in config.host_services]
+        before = kernel.host_state([*services, *self.node.addresses])
+        self._services_before = {one: before[one][0] for one in services if one in before}
+        self._host_enforcement = next((before[one][1] for one in self.node.addresses if one in before), NOT_ENFORCED)
         self._host_entries = self._own_addresses(made)
         programs = PodPrograms(
             objects.needed(found, "programs", "from_pod"), objects.needed(found, "programs", "to_pod")
@@ -177,6 +187,17 @@ class Datapath:
         self._host_entries = [one for one in self._host_entries if one.address not in addresses] + changed
         self.endpoints.parts.endpoints.put_host(changed)
         self.ipcache.set_services(addresses, identity)
+
+    def set_host_enforcement(self, enforcement: Enforcement) -> bool:
+        """Host firewall: the policy of the node's own addresses; whether it is another one than before."""
+        if enforcement == self._host_enforcement:
+            return False
+        self._host_enforcement = enforcement
+        services = {parse(text) for text in self.config.host_services}
+        changed = [replace(one, enforcement=enforcement) for one in self._host_entries if one.address not in services]
+        self._host_entries = [one for one in self._host_entries if one.address in services] + changed
+        self.endpoints.parts.endpoints.put_host(changed)
+        return True
 
     def reconcile(self) -> int:
         """Compare endpoints and ipcache with the kernel's maps and mend these; how many entries were wrong."""
@@ -245,6 +266,7 @@ def only_families(node: NodeFacts, families: Iterable[str]) -> NodeFacts:
         node.name,
         tuple(one for one in node.addresses if (ipv4 if is_ipv4(one) else ipv6)),
         tuple(one for one in node.pod_prefixes if (ipv4 if one.is_ipv4 else ipv6)),
+        node.labels,
     )
 
 

@@ -7,11 +7,11 @@ earlier agent of this node left behind is looked for once, after the start.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from typing import Any
 
 from glasshive.agent.datapath import Datapath
 from glasshive.agent.pod_identities import PodIdentities
+from glasshive.agent.policy.feature import PolicyFeature
 from glasshive.api.cilium_endpoint import CILIUM_ENDPOINT
 from glasshive.errors import ApiError
 from glasshive.kube.client import Client
@@ -29,24 +29,22 @@ _SWEEP: Key = ("", "")
 
 log = logging.getLogger(__name__)
 
-Enforcement = Callable[[Endpoint], tuple[str, str]]
-"""What an endpoint's policy does for (ingress, egress): ``Enabled``, ``Disabled``, ``Disabled (Audit)`` ..."""
-
 
 class EndpointObjects:
     """Keeps the objects of this node's endpoints."""
 
-    def __init__(self, client: Client, datapath: Datapath, identities: PodIdentities) -> None:
+    def __init__(self, client: Client, datapath: Datapath, identities: PodIdentities, policy: PolicyFeature) -> None:
         self._client = client
         self._datapath = datapath
         self._identities = identities
         self._written: dict[Key, tuple[str, dict[str, Any]]] = {}
         self._queue: WorkQueue[Key] = WorkQueue("cilium-endpoints", self._reconcile)
-        self.enforcement: Enforcement = lambda _: ("", "")
+        self._policy = policy
 
     async def start(self) -> None:
         """Begin to write."""
         self._datapath.endpoints.listeners.append(self._on_endpoint)
+        self._policy.on_flip.append(self.refresh)
         for endpoint in self._datapath.endpoints:
             self.refresh(endpoint)
         self._queue.add(_SWEEP)
@@ -138,7 +136,9 @@ class EndpointObjects:
         labels = self._identities.allocator.table.labels(endpoint.identity)
         waiting = endpoint.identity == self._datapath.reserved.number("init")
         state = "waiting-for-identity" if waiting else "ready"
-        return endpoint_status(endpoint, labels, state, _node_address(self._datapath), self.enforcement(endpoint))
+        return endpoint_status(
+            endpoint, labels, state, _node_address(self._datapath), self._policy.enforcement_texts(endpoint)
+        )
 
 
 def cilium_endpoint(namespace: str, name: str, uid: str, status: dict[str, Any]) -> Object:

@@ -14,9 +14,11 @@ from glasshive.model.endpoint import PodRef
 from glasshive.model.labels import Labels
 from glasshive.model.node import NodeFacts
 from glasshive.model.pod import PodFacts
+from glasshive.model.policy import SCTP, TCP, UDP
 
 log = logging.getLogger(__name__)
 
+_PROTOCOLS = {"TCP": TCP, "UDP": UDP, "SCTP": SCTP}
 _FINISHED = ("Succeeded", "Failed")
 
 
@@ -32,7 +34,7 @@ def node_facts(obj: Mapping[str, Any]) -> NodeFacts:
         prefixes += [Prefix.parse(one) for one in cidrs]
     except UsageError as error:
         log.warning("node %s: %s", name, error)
-    return NodeFacts(name, tuple(addresses), tuple(prefixes))
+    return NodeFacts(name, tuple(addresses), tuple(prefixes), tuple(sorted(labels_of(dict(obj)).items())))
 
 
 def pod_ref(obj: Mapping[str, Any]) -> PodRef:
@@ -59,6 +61,18 @@ def pod_facts(
         labels=pod_labels(obj, namespace_labels, cluster, chosen),
         host_network=bool(spec.get("hostNetwork")),
         finished=status.get("phase") in _FINISHED,
+        ports=named_ports(spec),
+    )
+
+
+def named_ports(spec: Mapping[str, Any]) -> frozenset[tuple[str, int, int]]:
+    """The ports of a pod's containers that have a name: (name, IP protocol number, port)."""
+    containers = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
+    return frozenset(
+        (one["name"], _PROTOCOLS[one.get("protocol") or "TCP"], int(one["containerPort"]))
+        for container in containers
+        for one in container.get("ports") or ()
+        if one.get("name") and (one.get("protocol") or "TCP") in _PROTOCOLS
     )
 
 

@@ -17,6 +17,7 @@ from glasshive.agent.endpoint_objects import EndpointObjects
 from glasshive.agent.housekeeping import Housekeeping
 from glasshive.agent.node_routes import NodeRoutes
 from glasshive.agent.pod_identities import PodIdentities
+from glasshive.agent.policy.feature import PolicyFeature
 from glasshive.agent.service_identities import ServiceIdentities
 from glasshive.agent.view import ClusterView
 from glasshive.kube.client import Client
@@ -44,15 +45,22 @@ class AgentContext:
     datapath: Datapath
     view: ClusterView
     identities: PodIdentities
+    policy: PolicyFeature
     drops: DropWatch
+
+    @property
+    def complete(self) -> bool:
+        """Whether all that exists is known, and the tables can be compared with it."""
+        return self.identities.complete and self.policy.engine is not None
 
 
 FEATURES: tuple[tuple[str, Callable[[AgentContext], Feature]], ...] = (
     ("drops", lambda context: context.drops),
+    ("policy", lambda context: context.policy),
     ("identity", lambda context: context.identities),
     ("services", lambda it: ServiceIdentities(it.client, it.datapath, it.view, it.identities)),
-    ("endpoints", lambda it: EndpointObjects(it.client, it.datapath, it.identities)),
-    ("routing", lambda context: NodeRoutes(context.datapath, context.view, context.identities)),
+    ("endpoints", lambda it: EndpointObjects(it.client, it.datapath, it.identities, it.policy)),
+    ("routing", lambda context: NodeRoutes(context.datapath, context.view, lambda: context.complete)),
     ("conntrack", lambda context: Housekeeping(context.datapath)),
 )
 """(name, how it is made), in order of starting."""

@@ -13,6 +13,8 @@ from aiohttp import web
 
 from glasshive.agent.agent import Agent
 from glasshive.agent.cni_protocol import CniError, Code
+from glasshive.agent.policy import http as policy_http
+from glasshive.agent.policy.views import PolicyViews
 from glasshive.errors import GlasshiveError
 from glasshive.maps.render import rows_of
 
@@ -30,6 +32,7 @@ def routes(agent: Agent) -> list[web.RouteDef]:
         web.get("/v1/drops", views.drops),
         web.get("/v1/drop-records", views.drop_records),
         web.post("/cni", views.cni),
+        *policy_http.routes(agent),
     ]
 
 
@@ -52,8 +55,9 @@ class AgentViews:
         return _answer(self._agent.status())
 
     async def endpoints(self, _: web.Request) -> web.Response:
-        """This node's endpoints with the labels of their identity."""
+        """This node's endpoints with the labels of their identity and what policy does for them."""
         table = self._agent.identities.allocator.table
+        policy = PolicyViews(self._agent.policy)
         rows = []
         for endpoint in self._agent.datapath.endpoints:
             labels = table.labels(endpoint.identity)
@@ -63,6 +67,7 @@ class AgentViews:
                     "ifindex": endpoint.ifindex,
                     "hostInterface": endpoint.host_ifname,
                     "labels": labels.texts() if labels else [],
+                    **policy.endpoint(endpoint),
                 }
             )
         return _answer(rows)

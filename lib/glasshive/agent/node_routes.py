@@ -5,11 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from glasshive.agent import background
 from glasshive.agent.datapath import Datapath, only_families
-from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.view import ClusterView
 from glasshive.errors import DeadlineError, GlasshiveError
 from glasshive.model.node import NodeFacts
@@ -23,10 +23,10 @@ log = logging.getLogger(__name__)
 class NodeRoutes:
     """Applies changes of Nodes, several at once when they come together, and compares with the kernel now and then."""
 
-    def __init__(self, datapath: Datapath, view: ClusterView, identities: PodIdentities) -> None:
+    def __init__(self, datapath: Datapath, view: ClusterView, complete: Callable[[], bool]) -> None:
         self._datapath = datapath
         self._view = view
-        self._identities = identities
+        self._complete = complete
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._last: dict[str, Any] = {"routes": 0, "mended": 0}
@@ -59,7 +59,7 @@ class NodeRoutes:
             except GlasshiveError as error:
                 log.error("routes or maps are not as they should be: %s", error)  # noqa: TRY400
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), RECONCILE_SECONDS if self._identities.complete else 1.0)
+                await asyncio.wait_for(self._changed.wait(), RECONCILE_SECONDS if self._complete() else 1.0)
             self._changed.clear()
             await self._settle()
 
@@ -77,7 +77,7 @@ class NodeRoutes:
         wanted = desired(nodes, config.node, datapath.ways)
         if self._view.synced:
             changed = datapath.routes.apply(wanted)
-            mended = datapath.reconcile() if self._identities.complete else 0
+            mended = datapath.reconcile() if self._complete() else 0
         else:
             changed, mended = datapath.routes.add(wanted), 0
         self._last = {"routes": len(wanted), "changed": changed, "mended": mended}

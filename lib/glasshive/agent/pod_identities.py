@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import defaultdict
-from collections.abc import Callable
 from typing import Any
 
 from glasshive.agent import background
@@ -45,8 +44,6 @@ class PodIdentities:
         self.allocator = IdentityAllocator(client, datapath.reserved, self._on_number)
         self.allocator.in_use = self.in_use
         self._task: asyncio.Task[None] | None = None
-        self.before_change: list[Callable[[NumberChange], None]] = []
-        """Told of a number before anything in the kernel stands for it: who has rules for it writes them then."""
 
     async def start(self) -> None:
         """Follow identities and pods."""
@@ -63,6 +60,14 @@ class PodIdentities:
     def complete(self) -> bool:
         """Whether all pods and identities that exist are known and joined."""
         return self._view.synced and self._task is not None and self._task.done()
+
+    async def wait_complete(self) -> None:
+        """Wait until all pods and identities that exist are known and joined."""
+        while not self._view.synced:
+            with contextlib.suppress(DeadlineError):
+                await self._view.wait_synced(SYNC_SECONDS)
+        if self._task is not None:
+            await asyncio.shield(self._task)
 
     def status(self) -> dict[str, Any]:
         """How many identities and pods are known, and which local pods wait for theirs."""
@@ -124,8 +129,6 @@ class PodIdentities:
         self._join(ref, facts)
 
     def _on_number(self, change: NumberChange) -> None:
-        for told in self.before_change:
-            told(change)
         for ref in tuple(self._by_labels.get(change.labels, ())):
             self._join(ref, self._pods[ref])
         if self._services is not None and self._services[0] == change.labels:

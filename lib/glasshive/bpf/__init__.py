@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from glasshive.bpf.map import ANY, EXIST, NOEXIST, Map
     from glasshive.bpf.object import LoadedObject, ObjectSpec
     from glasshive.bpf.program import Program, TestRun, skb_context
-    from glasshive.bpf.rcu import expedited_rcu
+    from glasshive.bpf.rcu import expedited_rcu, wait_for_programs
     from glasshive.bpf.uapi import AttachType, LinkType, MapType, ProgType
 
 __all__ = [
@@ -42,6 +42,7 @@ __all__ = [
     "mount_bpffs",
     "ring",
     "skb_context",
+    "wait_for_programs",
 ]
 
 _MODULES = ("btf", "inspect", "link", "ring")
@@ -61,6 +62,7 @@ _WHERE = {
     "expedited_rcu": "rcu",
     "mount_bpffs": "bpffs",
     "skb_context": "program",
+    "wait_for_programs": "rcu",
 }
 
 

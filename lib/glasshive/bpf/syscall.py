@@ -32,6 +32,12 @@ _syscall.restype = ctypes.c_long
 _syscall.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_uint]
 
 
+def libc_call(number: int, command: int) -> int:
+    """Do a system call that takes a command and no more; -1 with errno set (``ctypes.get_errno``) when it fails."""
+    result: int = _syscall(number, command, None, 0)
+    return result
+
+
 def raw(cmd: int, attr: bytes | ctypes.Array[ctypes.c_char]) -> int:
     """Do bpf(cmd, attr). Return its result, or the negative errno.
 

@@ -51,6 +51,24 @@ def node_status(cluster: str | None, name: str) -> None:
     print_json(find_cluster(cluster).backend.node_request(name, "GET", "/v1/status"))
 
 
+@node.command("config")
+@cluster_option
+@output_option
+@click.argument("name")
+@click.argument("settings", nargs=-1, metavar="[SETTING=VALUE]...")
+def node_config(cluster: str | None, name: str, settings: tuple[str, ...], output: str) -> None:
+    """Show or change settings of node NAME until its agent ends: PolicyEnforcement=always, PolicyAuditMode=Enabled."""
+    from glasshive.cli.endpoint import pairs
+
+    method, body = ("PATCH", pairs(settings)) if settings else ("GET", None)
+    found = find_cluster(cluster).backend.node_request(name, method, "/v1/config", body)
+    if output == "json":
+        print_json(found)
+        return
+    for key, value in found.items():
+        click.echo(f"{key}: {value}")
+
+
 @click.command()
 @cluster_option
 @output_option

@@ -5,9 +5,12 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, is_dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from glasshive.cluster.rows import Rows
 
 
 def print_json(value: Any) -> None:
@@ -21,6 +24,14 @@ def print_table(rows: Iterable[Sequence[object]], header: Sequence[str], *, inde
     widths = [max(len(row[column]) for row in [list(header), *lines]) for column in range(len(header))]
     for row in [list(header), *lines]:
         click.echo((indent + "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True))).rstrip())
+
+
+def print_rows(rows: Rows) -> None:
+    """Print a table of the library, cells of several lines included."""
+    from glasshive.cluster.rows import table_lines
+
+    for line in table_lines(list(rows.columns.values()), rows.cells()):
+        click.echo(line)
 
 
 def print_records(records: Sequence[Mapping[str, Any]]) -> None:

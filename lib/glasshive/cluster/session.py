@@ -14,13 +14,14 @@ from typing import Any, Self
 from urllib.parse import quote
 
 from glasshive.api.resources import NODE, POD, Resource
-from glasshive.cluster import manifests, views, waiting
+from glasshive.cluster import manifests, policies, views, waiting
 from glasshive.cluster.api_client import ApiClient, Object
 from glasshive.cluster.backend import Backend
 from glasshive.cluster.embedded.backend import EmbeddedBackend
 from glasshive.cluster.embedded.config import DEFAULT_NAME, FAMILIES, ClusterConfig
 from glasshive.cluster.embedded.paths import cluster_names
 from glasshive.cluster.progress import Progress
+from glasshive.cluster.rows import Rows
 from glasshive.errors import ApiError, ClusterError, GlasshiveError, NotFoundError, UsageError
 from glasshive.model.cluster import ClusterStatus, Completed, PodStatus, Topology
 
@@ -261,6 +262,31 @@ class Cluster:
     def drops(self, node: str) -> list[dict[str, Any]]:
         """Packets and bytes a node has dropped, by reason and direction."""
         return _rows(self.backend.node_request(node, "GET", "/v1/drops"))
+
+    # --- identities and policy ---
+
+    def endpoints(self, node: str = "") -> Rows:
+        """Endpoints of a node, or of all: who they are and whether policy is enforced for them."""
+        return policies.endpoints(self.backend, self._node_names(node))
+
+    def endpoint(self, name: str) -> dict[str, Any]:
+        """One endpoint by ``node/id`` or ``namespace/pod``, with the rows of its policy."""
+        node, found = policies.place(self.backend, self._node_names(), name)
+        return dict(self.backend.node_request(node, "GET", f"/v1/endpoints/{quote(found)}"))
+
+    def identities(self) -> Rows:
+        """Identities of the cluster, reserved ones first: number and labels."""
+        return policies.identities(self.backend, self._node_names())
+
+    def policy(self, endpoint: str = "") -> Rows:
+        """Policy objects as the nodes understand them; with an endpoint, the rows of its policy."""
+        if not endpoint:
+            return policies.objects(self.backend, self._node_names())
+        node, found = policies.place(self.backend, self._node_names(), endpoint)
+        return policies.policy_map(self.backend, node, found)
+
+    def _node_names(self, node: str = "") -> list[str]:
+        return [node] if node else [one.name for one in self.topology().nodes]
 
     # --- other tools ---
 

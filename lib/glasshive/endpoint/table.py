@@ -22,7 +22,7 @@ from glasshive.ipam.node_pool import PodAddresses
 from glasshive.ipcache.sync import IpcacheSync
 from glasshive.maps.endpoints import EndpointsMap
 from glasshive.model.address import V4_MAPPED, Address, render
-from glasshive.model.endpoint import IFINDEX_OFFSET, Endpoint, Enforcement, PodRef
+from glasshive.model.endpoint import IFINDEX_OFFSET, NOT_ENFORCED, Endpoint, Enforcement, PodRef
 from glasshive.net import netlink, netns, veth
 
 log = logging.getLogger(__name__)
@@ -102,7 +102,7 @@ class EndpointTable:
 
     # -- changing
 
-    def attach(self, sandbox: Sandbox, identity: int) -> Endpoint:
+    def attach(self, sandbox: Sandbox, identity: int, enforcement: Enforcement = NOT_ENFORCED) -> Endpoint:
         """Make an endpoint; the pod is reachable when this returns. ExhaustedError, KernelError; nothing stays then."""
         parts = self.parts
         with ExitStack() as undo:
@@ -110,7 +110,7 @@ class EndpointTable:
             undo.callback(parts.addresses.cancel, sandbox.owner)
             number = self._ids.take()
             undo.callback(self._ids.release, number)
-            endpoint = _endpoint(number, sandbox, owned, self.mtu, identity)
+            endpoint = replace(_endpoint(number, sandbox, owned, self.mtu, identity), enforcement=enforcement)
             veth.create_pod_link(sandbox.netns, self._pod_link(endpoint, owned), parts.wire)
             undo.callback(veth.delete_host_link, endpoint.ifindex, parts.wire)
             parts.links.attach(endpoint)

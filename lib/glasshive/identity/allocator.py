@@ -40,6 +40,8 @@ class IdentityAllocator:
         self._on_change = on_change
         self.in_use: Callable[[Labels], bool] = lambda _: False
         """Whether this node has a use for labels: their identity must not go."""
+        self.on_identity: Callable[[int, Labels | None], None] = lambda _number, _labels: None
+        """Told of a number before anybody else is, and after everybody else when it is no more (None)."""
         self._marked: set[int] = set()
         self._mending: dict[int, asyncio.Task[None]] = {}
         self._pending: dict[Labels, asyncio.Task[int | None]] = {}
@@ -137,6 +139,8 @@ class IdentityAllocator:
     def _learn(self, identity: Identity) -> None:
         before = self.table.labels(identity.number)
         change = self.table.add(identity)
+        if before != identity.labels:
+            self.on_identity(identity.number, identity.labels)
         if before is not None and before != identity.labels:  # the number was taken from them
             self._on_change(NumberChange(before, identity.number, self.table.number(before)))
             if self.in_use(before):
@@ -167,8 +171,10 @@ class IdentityAllocator:
         self._marked.discard(identity.number)
         if self.in_use(identity.labels):
             self._mend(identity)
-        elif (change := self.table.remove(identity.number)) is not None:
-            self._on_change(change)
+        else:
+            if (change := self.table.remove(identity.number)) is not None:
+                self._on_change(change)
+            self.on_identity(identity.number, None)
 
     def _mend(self, identity: Identity) -> asyncio.Task[None]:
         """See to it that an identity exists, unmarked. Returns the task that does."""

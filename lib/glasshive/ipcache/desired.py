@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from glasshive.ipcache.claims import Claims, Rank
-from glasshive.model.address import IPV4_ALL, IPV6_ALL, ZERO, Address, Prefix, is_ipv4
+from glasshive.model.address import IPV4_ALL, IPV6_ALL, ZERO, Address, Prefix, is_ipv4, render
 from glasshive.model.endpoint import PodRef
 from glasshive.model.labels import Labels
 from glasshive.model.node import NodeFacts
@@ -23,6 +23,10 @@ class Entry(NamedTuple):
     identity: int
     flags: int
     node: Address
+
+    def node_text(self) -> str:
+        """The node's address, "" where there is none."""
+        return "" if self.node == ZERO else render(self.node)
 
 
 class Fact(NamedTuple):

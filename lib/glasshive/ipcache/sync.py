@@ -12,7 +12,7 @@ covers it: a policy never turns off a tunnel or turns on masquerade.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from glasshive.ipcache.claims import Claims, Rank
 from glasshive.ipcache.desired import Entry, Fact, View, Vocabulary, of_node, of_pod, world
@@ -44,6 +44,8 @@ class IpcacheSync:
         self._node_identities: dict[Prefix, int] = {}
         self._dirty: dict[Prefix, Entry | None] = {}
         self._flush_due = False
+        self.after_write: Callable[[], object] = lambda: None
+        """Called when addresses have other identities than before in the kernel."""
         self._note(self._claims.set("world", Rank.WORLD, dict(world(view, words))))
 
     # -- facts
@@ -144,11 +146,22 @@ class IpcacheSync:
         dirty, self._dirty = self._dirty, {}
         self._kernel.update({prefix: entry for prefix, entry in dirty.items() if entry is not None})
         self._kernel.delete([prefix for prefix, entry in dirty.items() if entry is None])
+        if dirty:
+            self.after_write()
 
     def reconcile(self) -> Changes:
         """Compare the whole table with the kernel's and mend it."""
         self._dirty.clear()
-        return self._kernel.reconcile(self.table())
+        changes = self._kernel.reconcile(self.table())
+        if any(changes):
+            self.after_write()
+        return changes
+
+    def kernel_entries(self) -> Mapping[Prefix, Entry]:
+        """What the kernel holds."""
+        return {
+            prefix: Entry(value.identity, value.flags, value.node) for prefix, value in self._kernel.entries().items()
+        }
 
     def table(self) -> dict[Prefix, Entry]:
         """What the kernel should hold."""

@@ -5,6 +5,7 @@ All times are CLOCK_MONOTONIC_COARSE in ns, as the programs write them.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from glasshive.bpf.layout import Records
-from glasshive.model.address import Prefix
+from glasshive.model.address import Prefix, render_all
 
 NAME = "conntrack"
 
 TCP, UDP, ICMP, ICMPV6 = 6, 17, 1, 58
+_FROM_HIGH, _CUT = 1, 0xFFFFFFFF  # GH_CT_FROM_HIGH, GH_POLICY_REVISION_CUT; a test compares them with the BTF
+_STATES = {1: "opening", 2: "established", 3: "closing"}
 _SECOND_NS = 1_000_000_000
 
 
@@ -46,6 +49,34 @@ class Timeouts:
             state_opening=int(states["GH_CT_OPENING"]),
             state_closing=int(states["GH_CT_CLOSING"]),
         )
+
+
+def rows(keys: Records, values: Records, now_ns: int | None = None) -> list[dict[str, Any]]:
+    """Connections as people read them, the opener first; ``age`` and ``idle`` in seconds. Sorted by addresses."""
+    now = time.monotonic_ns() if now_ns is None else now_ns
+    from_high = (values["flags"] & _FROM_HIGH).astype(bool)
+    low, high = (render_all(np.ascontiguousarray(keys[end]).view(np.uint8).reshape(-1, 16)) for end in ("low", "high"))
+    found = []
+    for at, opener_is_high in enumerate(from_high.tolist()):
+        ends = [(low[at], int(keys["low_port"][at])), (high[at], int(keys["high_port"][at]))]
+        (source, sport), (destination, dport) = reversed(ends) if opener_is_high else ends
+        value = values[at]
+        found.append(
+            {
+                "protocol": int(keys["protocol"][at]),
+                "source": source,
+                "sourcePort": sport,
+                "destination": destination,
+                "destinationPort": dport,
+                "state": _STATES.get(int(value["state"]), str(int(value["state"]))),
+                "flags": int(value["flags"]) & ~_FROM_HIGH,
+                "sourceIdentity": int(value["identity"]),
+                "ageSeconds": round((now - int(value["created_ns"])) / _SECOND_NS, 1),
+                "idleSeconds": round(max(0, now - int(value["seen_ns"])) / _SECOND_NS, 1),
+                "cut": int(value["policy_revision"]) == _CUT,
+            }
+        )
+    return sorted(found, key=lambda row: (row["source"], row["destination"], row["sourcePort"], row["destinationPort"]))
 
 
 def lifetimes_ns(keys: Records, values: Records, timeouts: Timeouts) -> NDArray[np.int64]:

@@ -45,6 +45,11 @@ def flags_of(enforcement: Enforcement) -> int:
     return INGRESS_ENFORCED * enforcement.ingress + EGRESS_ENFORCED * enforcement.egress + AUDIT * enforcement.audit
 
 
+def enforcement_of(policy: int, flags: int) -> Enforcement:
+    """The other way round."""
+    return Enforcement(policy, bool(flags & INGRESS_ENFORCED), bool(flags & EGRESS_ENFORCED), bool(flags & AUDIT))
+
+
 class EndpointsMap:
     """Typed face of the kernel's map."""
 
@@ -71,10 +76,13 @@ class EndpointsMap:
         """Remove entries; how many were there."""
         return self._writer.delete(addresses)
 
-    def identities(self, addresses: Sequence[Address]) -> dict[Address, int]:
-        """Identities of the addresses that have an entry in the kernel."""
+    def host_state(self, addresses: Sequence[Address]) -> dict[Address, tuple[int, Enforcement]]:
+        """Identity and enforcement of the node's own addresses that have an entry in the kernel."""
         found = {address: self.kernel.get(self._keys([address])) for address in addresses}
-        return {address: int(value["identity"]) for address, value in found.items() if value is not None}
+        return {
+            address: (int(value["identity"]), enforcement_of(int(value["policy"]), int(value["flags"])))
+            for address, value in found.items() if value is not None
+        }  # fmt: skip
 
     def has(self, endpoint: Endpoint) -> bool:
         """Whether the kernel holds exactly this endpoint under each of its addresses."""

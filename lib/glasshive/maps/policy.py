@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -111,6 +111,41 @@ class PolicyMaps:
         """The same for many, in one pass over the maps."""
         return self._remove_halves([half(number, direction) for number in numbers for direction in Direction])
 
+    def put_ports(self, rows: Sequence[tuple[int, int, PortRow]]) -> None:
+        """Write rows of ports: (half, peer identity, row). ExhaustedError."""
+        if len(rows) > _FEW:
+            self.ports.update(*_packed_ports(self.ports, list(rows)))
+            return
+        for key, identity, row in rows:
+            self._port.put([_port_key(key, identity, row)], _PORT.pack(0, 0, row.rule, 0, row.verdict))
+
+    def put_peers(self, rows: Sequence[tuple[int, int, Verdict, int, int]]) -> None:
+        """Write rows of peers: (half, peer identity, verdict, rule, classes). ExhaustedError."""
+        if len(rows) > _FEW:
+            keys = b"".join([_PEER_KEY.pack(key, identity) for key, identity, *_ in rows])
+            values = b"".join([_PEER.pack(0, 0, classes, rule, verdict) for _, _, verdict, rule, classes in rows])
+            self.peers.update(np.frombuffer(keys, self.peers.key_dtype), np.frombuffer(values, self.peers.value_dtype))
+            return
+        for key, identity, verdict, rule, found in rows:
+            self._peer.put([_PEER_KEY.pack(key, identity)], _PEER.pack(0, 0, found, rule, verdict))
+
+    def drop_ports(self, keys: Sequence[tuple[int, int, int, int, int]]) -> int:
+        """Delete rows of ports: (half, peer identity, protocol, port, prefix bits); how many were there."""
+        packed = [
+            _PORT_KEY.pack(key, identity, _swapped(port), protocol, bits)
+            for key, identity, protocol, port, bits in keys
+        ]
+        if len(packed) > _FEW:
+            return self.ports.delete(np.frombuffer(b"".join(packed), self.ports.key_dtype))
+        return self._port.delete(packed)
+
+    def drop_peers(self, keys: Sequence[tuple[int, int]]) -> int:
+        """Delete rows of peers: (half, peer identity); how many were there."""
+        packed = [_PEER_KEY.pack(*key) for key in keys]
+        if len(packed) > _FEW:
+            return self.peers.delete(np.frombuffer(b"".join(packed), self.peers.key_dtype))
+        return self._peer.delete(packed)
+
     def bump_revision(self) -> int:
         """Have every connection judged again: after any change of policies, of identities or of endpoints' policies.
 
@@ -140,6 +175,22 @@ class PolicyMaps:
         for (policy, identity, port, protocol, bits), value in _entries(self.ports, _PORT_KEY, number):
             found.append(_row(policy, identity, protocol, _swapped(port), bits, value))
         return sorted(found, key=_order)
+
+    def peer_rows(self) -> list[tuple[int, Direction, int, Verdict, int, int]]:
+        """Every peer's row without counters: number, direction, identity, verdict, rule, classes."""
+        keys, values = self.peers.items()
+        columns = (keys["policy"], keys["identity"], values["verdict"], values["rule"], values["classes"])
+        return [
+            (
+                policy >> 1,
+                Direction.EGRESS if policy & 1 else Direction.INGRESS,
+                identity,
+                Verdict(verdict),
+                rule,
+                found,
+            )
+            for policy, identity, verdict, rule, found in zip(*(one.tolist() for one in columns), strict=True)
+        ]
 
     # -- inside
 

@@ -14,6 +14,8 @@ class NodeFacts:
     name: str
     addresses: tuple[Address, ...] = ()
     pod_prefixes: tuple[Prefix, ...] = ()
+    labels: tuple[tuple[str, str], ...] = ()
+    """The Node object's labels, sorted."""
 
     def address(self, *, ipv4: bool) -> Address | None:
         """The first fabric address of a family."""

@@ -19,3 +19,5 @@ class PodFacts:
     labels: Labels = NO_LABELS
     host_network: bool = False
     finished: bool = False
+    ports: frozenset[tuple[str, int, int]] = frozenset()
+    """What the pod calls its ports: (name, IP protocol number, port)."""
