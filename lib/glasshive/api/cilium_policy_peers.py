@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from glasshive.api import policy_cidrs
+from glasshive.api.cilium_policy_l7 import check_fqdn
 from glasshive.api.policy_reading import EVERY, Reading, ServiceFacts, Use
 from glasshive.api.policy_selectors import (
     cilium_matches,
@@ -179,11 +180,14 @@ def _service_peers(namespace: str, facts: ServiceFacts) -> list[Peer]:
     return [LabelPeer((*pods, in_namespace(namespace)))]
 
 
-def _unenforced(need: str) -> Callable[[Sequence[Any], str, Reading, bool], L3]:
-    def read(_given: Sequence[Any], _path: str, _reading: Reading, _init: bool) -> L3:
-        return L3([], frozenset([need]))
+def _groups(_given: Sequence[Object], _path: str, _reading: Reading, _init: bool) -> L3:
+    return L3([], frozenset(["groups"]))
 
-    return read
+
+def _fqdns(selectors: Sequence[Object], path: str, reading: Reading, _init: bool) -> L3:
+    for at, one in enumerate(selectors):
+        check_fqdn(one, f"{path}[{at}]", reading)
+    return L3([], frozenset(["fqdn"]))
 
 
 _MEMBERS: dict[str, Callable[[Any, str, Reading, bool], L3]] = {
@@ -192,13 +196,13 @@ _MEMBERS: dict[str, Callable[[Any, str, Reading, bool], L3]] = {
     "fromCIDR": _cidrs,
     "fromCIDRSet": _cidr_sets,
     "fromNodes": _nodes,
-    "fromGroups": _unenforced("groups"),
+    "fromGroups": _groups,
     "toEndpoints": _endpoints,
     "toEntities": _entities,
     "toCIDR": _cidrs,
     "toCIDRSet": _cidr_sets,
     "toServices": _services,
     "toNodes": _nodes,
-    "toGroups": _unenforced("groups"),
-    "toFQDNs": _unenforced("fqdn"),
+    "toGroups": _groups,
+    "toFQDNs": _fqdns,
 }

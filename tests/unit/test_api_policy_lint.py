@@ -1,0 +1,180 @@
+"""Warnings about rules that can never decide, and the conditions of an object's status."""
+
+from __future__ import annotations
+
+import pytest
+
+from glasshive.api.policy_lint import lint
+from glasshive.api.policy_status import status_conditions
+from glasshive.model.labels import Labels
+from glasshive.model.policy import Finding
+from policy_objects import admin_policy, cilium_policy, network_policy, read
+
+HEAD = "priority: 10\nsubject: {namespaces: {}}\n"
+PODS = "pods: {podSelector: {matchLabels: {app: web}}}"
+
+
+def found(obj, identities=None):
+    parsed = read(obj)
+    assert parsed.valid, parsed.policy.findings
+    return [f"{one.path}: {one.message}" for one in lint(parsed.policy, identities)]
+
+
+DENIED = [
+    # (allow, deny, whether nothing is left of the allow)
+    ("fromEndpoints: [{matchLabels: {app: a}}]", "fromEndpoints: [{}]", True),
+    ("fromEndpoints: [{matchLabels: {app: a}}]", "fromEndpoints: [{matchLabels: {app: a}}]", True),
+    ("fromEndpoints: [{matchLabels: {app: a, b: c}}]", "fromEndpoints: [{matchLabels: {app: a}}]", True),
+    ("fromEndpoints: [{matchLabels: {app: a}}]", "fromEndpoints: [{matchLabels: {app: a, b: c}}]", False),
+    ("fromEndpoints: [{matchLabels: {app: a}}]", "fromEndpoints: [{matchLabels: {app: b}}]", False),
+    (
+        "fromEndpoints: [{matchLabels: {'k8s:app': a}}]",
+        "fromEndpoints: [{matchExpressions: [{key: app, operator: In, values: [a, b]}]}]",
+        True,
+    ),
+    (
+        "fromEndpoints: [{matchLabels: {app: a}}]",
+        "fromEndpoints: [{matchExpressions: [{key: 'k8s:app', operator: In, values: [a, b]}]}]",
+        False,
+    ),
+    (
+        "fromEndpoints: [{matchLabels: {'k8s:app': a}}]",
+        "fromEndpoints: [{matchExpressions: [{key: 'k8s:app', operator: NotIn, values: [b]}]}]",
+        True,
+    ),
+    ("fromEntities: [host]", "fromEntities: [all]", True),
+    ("fromEntities: [world]", "fromEntities: [host]", False),
+    ("fromCIDR: [10.1.0.0/16]", "fromCIDR: [10.0.0.0/8]", True),
+    ("fromCIDR: [10.1.0.0/16]", "fromCIDRSet: [{cidr: 10.0.0.0/8, except: [10.2.0.0/16]}]", True),
+    ("fromCIDR: [10.1.0.0/16]", "fromCIDRSet: [{cidr: 10.0.0.0/8, except: [10.1.2.0/24]}]", False),
+    ("fromCIDR: [10.1.0.0/16]", "fromEntities: [world]", True),
+    ("fromCIDR: ['2001:db8::/32']", "fromCIDR: [0.0.0.0/0]", False),
+    ("fromEntities: [host], toPorts: [{ports: [{port: '80'}]}]", "fromEntities: [host]", True),
+    ("fromEntities: [host]", "fromEntities: [host], toPorts: [{ports: [{port: '80'}]}]", False),
+    (
+        "fromEntities: [host], toPorts: [{ports: [{port: '80', protocol: TCP}]}]",
+        "toPorts: [{ports: [{port: '70', endPort: 90}]}]",
+        True,
+    ),
+    (
+        "fromEntities: [host], toPorts: [{ports: [{port: '80'}]}]",
+        "toPorts: [{ports: [{port: '80', protocol: TCP}]}]",
+        False,
+    ),
+    (
+        "toPorts: [{ports: [{port: http, protocol: TCP}]}]",
+        "toPorts: [{ports: [{port: '0', protocol: TCP}]}]",
+        True,
+    ),
+    ("icmps: [{fields: [{type: 8}]}]", "toPorts: [{ports: [{port: '8'}]}]", False),
+]
+
+
+@pytest.mark.parametrize(("allow", "deny", "covered"), DENIED)
+def test_allows_that_a_deny_refuses_whole(allow, deny, covered):
+    policy = cilium_policy(f"endpointSelector: {{}}\ningress: [{{{allow}}}]\ningressDeny: [{{{deny}}}]")
+    expected = "spec.ingress[0]: can never allow anything: spec.ingressDeny[0] refuses all of it, and deny wins"
+    assert found(policy) == ([expected] if covered else [])
+
+
+def test_a_deny_of_the_other_direction_or_another_spec_is_none():
+    policy = cilium_policy({"endpointSelector": {}, "ingress": [{"fromEntities": ["host"]}]})
+    policy["specs"] = [{"endpointSelector": {"matchLabels": {"a": "b"}}, "ingressDeny": [{"fromEntities": ["all"]}]}]
+    policy["spec"]["egressDeny"] = [{"toEntities": ["host"]}]
+    assert found(policy) == []
+
+
+def test_doubles():
+    policy = network_policy("ingress: [{ports: [{port: 80}]}, {ports: [{port: 81}]}, {ports: [{port: 80}]}]")
+    assert found(policy) == ["spec.ingress[2]: says the same as spec.ingress[0]"]
+
+
+def test_rules_behind_one_that_matches_all_they_match():
+    policy = admin_policy(f"""{HEAD}
+ingress:
+- {{name: pods, action: Allow, from: [{PODS}], ports: [portNumber: {{port: 80}}]}}
+- {{name: rest, action: Deny, from: [namespaces: {{}}]}}
+- {{action: Allow, from: [{PODS}]}}
+egress:
+- {{action: Allow, to: [{PODS}]}}
+""")
+    assert found(policy) == ["spec.ingress[2]: never decides: spec.ingress[1] (rest) comes first and matches all of it"]
+
+
+def test_selectors_of_nothing():
+    identities = [
+        Labels.of(["k8s:app=web", "k8s:io.kubernetes.pod.namespace=shop"]),
+        Labels.of(["k8s:app=api", "k8s:io.kubernetes.pod.namespace=other"]),
+        Labels.of(["reserved:host"]),
+    ]
+    policy = cilium_policy("""
+        endpointSelector: {matchLabels: {app: web}}
+        ingress: [{fromEndpoints: [{matchLabels: {app: api}}, {}]}, {fromEntities: [host, world, ingress]}]
+    """)
+    assert found(policy) == []
+    assert found(policy, identities) == [
+        "spec.ingress[0]: the peer app=api, k8s:io.kubernetes.pod.namespace=shop is nobody that exists now",
+        "spec.ingress[1]: the peer reserved:ingress is nobody that exists now",
+    ]
+    nobody = network_policy("podSelector: {matchLabels: {app: none}}\ningress: []")
+    assert found(nobody, identities) == [
+        "spec: selects no endpoint that exists now: it is without effect until one does"
+    ]
+
+
+NOW, THEN = "2026-11-28T00:00:00Z", "2026-11-27T00:00:00Z"
+ERROR = Finding("error", "spec.ingress[0]", "is wrong")
+WARNING = Finding("warning", "spec.ingress[1]", "is odd")
+
+
+def conditions(findings=(), rules=(), status=None, **more):
+    obj = {"metadata": {"generation": 3}, "status": {"conditions": status or []}}
+    return {one["type"]: one for one in status_conditions(obj, findings, rules, now=NOW, **more)}
+
+
+def test_a_valid_object():
+    got = conditions(enforced_nodes={"a", "b"}, nodes={"a", "b"})
+    assert got["Valid"]["status"] == "True"
+    assert got["Valid"]["message"] == "Policy validation succeeded"
+    assert got["Valid"]["observedGeneration"] == 3
+    assert got["Enforced"]["status"] == "True"
+    assert got["Enforced"]["message"] == "enforced on 2 nodes"
+
+
+def test_warnings_and_errors_are_in_the_message():
+    assert conditions([WARNING])["Valid"]["message"] == "Policy validation succeeded; spec.ingress[1]: is odd"
+    wrong = conditions([WARNING, ERROR])
+    assert (wrong["Valid"]["status"], wrong["Valid"]["reason"]) == ("False", "InvalidPolicy")
+    assert wrong["Valid"]["message"] == "spec.ingress[0]: is wrong (nothing of it is enforced)"
+    assert wrong["Enforced"]["status"] == "False"
+    kept = conditions([ERROR], kept_generation=2)["Valid"]["message"]
+    assert kept == "spec.ingress[0]: is wrong (generation 2 stays enforced)"
+    assert len(conditions([ERROR] * 9000)["Valid"]["message"]) < 2000
+    assert "and 8995 more" in conditions([ERROR] * 9000)["Valid"]["message"]
+
+
+def test_what_is_not_enforced_is_named():
+    policy = read(cilium_policy("endpointSelector: {}\negress: [toFQDNs: [{matchName: a.example}]]")).policy
+    got = conditions(policy.findings, policy.rules, nodes={"a"}, enforced_nodes={"a"})
+    assert got["Valid"]["status"] == "True"
+    assert (got["Enforced"]["status"], got["Enforced"]["reason"]) == ("False", "PartsNotSupported")
+    assert "peers by DNS name" in got["Enforced"]["message"]
+    assert got["Enforced"]["message"].endswith("What these rules would allow stays refused")
+
+
+def test_nodes_that_have_not_reported():
+    assert conditions()["Enforced"]["status"] == "Unknown"
+    missing = conditions(nodes={"a", "b"}, enforced_nodes={"a"})["Enforced"]
+    assert (missing["status"], missing["message"]) == ("False", "not yet enforced on b")
+
+
+def test_times_change_with_the_status_only_and_foreign_conditions_stay():
+    status = [
+        {"type": "Valid", "status": "True", "lastTransitionTime": THEN},
+        {"type": "Enforced", "status": "False", "lastTransitionTime": THEN},
+        {"type": "Foreign", "status": "True"},
+    ]
+    got = conditions(status=status, nodes={"a"}, enforced_nodes={"a"})
+    assert got["Valid"]["lastTransitionTime"] == THEN
+    assert got["Enforced"]["lastTransitionTime"] == NOW
+    assert got["Foreign"] == {"type": "Foreign", "status": "True"}
