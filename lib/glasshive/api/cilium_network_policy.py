@@ -55,15 +55,16 @@ class _Spec:
     def read(self, rules: list[Rule], denies: list[DefaultDeny]) -> None:
         """Append what the spec says."""
         wanted = self._spec.get("enableDefaultDeny") or {}
-        if not any(self._spec.get(name) for name, _, _ in _SECTIONS) and not any(wanted.values()):
+        filled = [(*one, rules_of) for one in _SECTIONS if (rules_of := self._spec.get(one[0]))]
+        if not filled and not any(wanted.values()):
             self._reading.error(self._path, "rule must have at least one of Ingress, IngressDeny, Egress, EgressDeny")
+        directions = {direction for _, direction, _, _ in filled}
         for direction in Direction:
-            filled = any(self._spec.get(name) for name, way, _ in _SECTIONS if way is direction)
             given = wanted.get(direction.value)
-            if filled if given is None else given:
+            if direction in directions if given is None else given:
                 denies.append(DefaultDeny(self._reading.ref, self._subject, direction))
-        for name, direction, action in _SECTIONS:
-            for at, rule in enumerate(self._spec.get(name) or ()):
+        for name, direction, action, rules_of in filled:
+            for at, rule in enumerate(rules_of):
                 rules += self._rules(rule, at, name, direction, action)
 
     def _read_subject(self) -> Subject:

@@ -46,7 +46,7 @@ def read_peers(rule: Object, egress: bool, path: str, reading: Reading, *, init:
             f"{prefix}Requires is not enforced: it was deprecated in Cilium 1.17 and removed in 1.19, because it "
             f"changed the meaning of every other rule; add its labels to {prefix}Endpoints instead",
         )
-    members = [name for name in _MEMBERS if name.startswith(prefix) and rule.get(name) is not None]
+    members = [name for name in _NAMES[prefix] if rule.get(name) is not None]
     filled = [name for name in members if rule[name]]
     if len(filled) > 1:
         first, second = (name[0].upper() + name[1:] for name in filled[:2])
@@ -206,3 +206,4 @@ _MEMBERS: dict[str, Callable[[Any, str, Reading, bool], L3]] = {
     "toGroups": _groups,
     "toFQDNs": _fqdns,
 }
+_NAMES = {prefix: tuple(name for name in _MEMBERS if name.startswith(prefix)) for prefix in ("from", "to")}
