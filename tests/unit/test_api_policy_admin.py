@@ -147,7 +147,7 @@ WRONG = [
     ("subject: {namespaces: {}}", "spec: priority is missing: 0 to 1000; lower ones are asked first"),
     ("priority: -1\nsubject: {namespaces: {}}", "spec.priority: priority -1 is out of range (0 to 1000)"),
     ("priority: 1", "spec: subject is missing: The pods that the policy is for: one of namespaces and pods"),
-    ("priority: 1\nsubject: {}", "spec.subject: must have one of namespaces, pods"),
+    ("priority: 1\nsubject: {}", "spec.subject: must have namespaces or pods"),
     (
         "priority: 1\nsubject: {namespaces: {}, pods: {podSelector: {}}}",
         "spec.subject: only one of namespaces, pods may be set, found namespaces, pods",

@@ -75,7 +75,7 @@ def parse(obj: Object, lookups: Lookups = NO_LOOKUPS, options: Options = DEFAULT
     rules: list[Rule] = []
     denies: list[DefaultDeny] = []
     _check_top(obj, kind, reading)
-    if not reading.findings:
+    if reading.shapely:
         rules, denies = kind.read(obj, reading)
     if reading.failed:
         rules, denies = [], []
@@ -110,4 +110,4 @@ def _check_top(obj: Object, kind: PolicyKind, reading: Reading) -> None:
         if value is not None and name != "status":
             check(below, value, name, reading)
         elif value is None and name in kind.schema.get("required", ()):
-            reading.error(name, "is missing")
+            reading.misshapen(name, "is missing")

@@ -6,8 +6,8 @@ Other objects in the same files are of use too: Services, EndpointSlices and Cil
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import yaml
@@ -30,6 +30,8 @@ class Document:
 
     obj: Object
     node: yaml.Node
+    twice: Mapping[int, Sequence[yaml.Node]] = field(default_factory=dict)
+    """Keys that a mapping (by its node's id) holds for a second time."""
 
     def line(self, path: str) -> int:
         """Line (from 1) of the field at ``path``, or of the nearest field above it that is there."""
@@ -74,7 +76,7 @@ def check(texts: Sequence[tuple[str, str]], options: Options = DEFAULTS) -> list
                 found += [Checked(file, stray.line, None, (stray,))] if stray else []
                 continue
             policy = policies.parse(doc.obj, lookups, options, file=file).policy
-            judged = [*_doubles(doc.node, "", set()), *policy.findings, *lint(policy)]
+            judged = [*_doubles(doc, doc.node, "", set()), *policy.findings, *lint(policy)]
             lined = sorted((replace(one, line=one.line or doc.line(one.path)) for one in judged), key=_place)
             found.append(Checked(file, doc.line(""), policy, tuple(lined)))
     return found
@@ -91,6 +93,9 @@ def load(text: str) -> tuple[list[Document], list[Finding]]:
     try:
         while loader.check_node():
             node = loader.get_node()
+            # Before values are made of the nodes, because that puts merged fields (<<) into them.
+            twice: dict[int, list[yaml.Node]] = {}
+            _find_twice(node, twice, set())
             value = loader.construct_document(node)
             if value is None:
                 continue
@@ -99,7 +104,7 @@ def load(text: str) -> tuple[list[Document], list[Finding]]:
                 return documents, [
                     Finding(ERROR, "", f"is not an object with apiVersion and kind: {value!r:.60}", line)
                 ]
-            documents += _flatten(value, node)
+            documents += _flatten(value, node, twice)
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         what = getattr(error, "problem", None) or str(error) or type(error).__name__
@@ -109,16 +114,16 @@ def load(text: str) -> tuple[list[Document], list[Finding]]:
     return documents, []
 
 
-def _flatten(value: Object, node: yaml.Node) -> Iterator[Document]:
+def _flatten(value: Object, node: yaml.Node, twice: Mapping[int, Sequence[yaml.Node]]) -> Iterator[Document]:
     items = value.get("items")
     if str(value.get("kind")).endswith("List") and isinstance(items, list):
         below = _below(node, "items")
         nodes = below[0].value if below else ()
         for item, item_node in zip(items, nodes, strict=False):
             if isinstance(item, dict):
-                yield Document(item, item_node)
+                yield Document(item, item_node, twice)
         return
-    yield Document(value, node)
+    yield Document(value, node, twice)
 
 
 def _below(node: yaml.Node, name: str) -> tuple[yaml.Node, int] | None:
@@ -130,34 +135,41 @@ def _below(node: yaml.Node, name: str) -> tuple[yaml.Node, int] | None:
         return item, item.start_mark.line
     if not isinstance(node, yaml.MappingNode):
         return None
-    for key, value in reversed(node.value):
+    for key, value in reversed(node.value):  # fields that were merged in come first, and count less
         if key.value == name:
             return value, key.start_mark.line
-    for key, value in node.value:
-        if key.tag.endswith(":merge"):
-            for source in value.value if isinstance(value, yaml.SequenceNode) else [value]:
-                found = _below(source, name)
-                if found is not None:
-                    return found
     return None
 
 
-def _doubles(node: yaml.Node, path: str, visited: set[int]) -> Iterator[Finding]:
-    """Fields that are given twice: YAML would silently take the last. Anchors are looked into once."""
+def _find_twice(node: yaml.Node, twice: dict[int, list[yaml.Node]], visited: set[int]) -> None:
     if id(node) in visited:
         return
     visited.add(id(node))
     if isinstance(node, yaml.SequenceNode):
-        for at, item in enumerate(node.value):
-            yield from _doubles(item, f"{path}[{at}]", visited)
+        for item in node.value:
+            _find_twice(item, twice, visited)
     elif isinstance(node, yaml.MappingNode):
         seen: set[str] = set()
         for key, value in node.value:
-            here = below_path(path, key.value)
             if str(key.value) in seen:
-                yield Finding(ERROR, here, "is given twice", key.start_mark.line + 1)
+                twice.setdefault(id(node), []).append(key)
             seen.add(str(key.value))
-            yield from _doubles(value, here, visited)
+            _find_twice(value, twice, visited)
+
+
+def _doubles(doc: Document, node: yaml.Node, path: str, visited: set[int]) -> Iterator[Finding]:
+    """Fields that are given twice: YAML would silently take the last. Anchors are looked into once."""
+    if not doc.twice or id(node) in visited:
+        return
+    visited.add(id(node))
+    for key in doc.twice.get(id(node), ()):
+        yield Finding(ERROR, below_path(path, key.value), "is given twice", key.start_mark.line + 1)
+    if isinstance(node, yaml.SequenceNode):
+        for at, item in enumerate(node.value):
+            yield from _doubles(doc, item, f"{path}[{at}]", visited)
+    elif isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from _doubles(doc, value, below_path(path, key.value), visited)
 
 
 def _stray(doc: Document) -> Finding | None:

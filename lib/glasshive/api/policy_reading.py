@@ -95,7 +95,7 @@ DEFAULTS = Options()
 class Reading:
     """One object being read: collects findings and uses."""
 
-    __slots__ = ("findings", "lookups", "namespace", "options", "ref", "uses")
+    __slots__ = ("findings", "lookups", "namespace", "options", "ref", "shapely", "uses")
 
     def __init__(self, ref: ObjectRef, lookups: Lookups = NO_LOOKUPS, options: Options = DEFAULTS) -> None:
         self.ref = ref
@@ -104,10 +104,17 @@ class Reading:
         self.options = options
         self.findings: list[Finding] = []
         self.uses: set[Use] = set()
+        self.shapely = True
+        """Whether everything that is known has the shape of its schema, so that it can be read further."""
 
     def error(self, path: str, message: str) -> None:
         """The object is refused because of this."""
         self.findings.append(Finding(ERROR, path, message))
+
+    def misshapen(self, path: str, message: str) -> None:
+        """The same; and what is there cannot be read any further."""
+        self.shapely = False
+        self.error(path, message)
 
     def warn(self, path: str, message: str) -> None:
         """The object is enforced, and its author should know this."""

@@ -53,11 +53,11 @@ def check(schema: Schema, value: Any, path: str, reading: Reading) -> None:
     """Report everything about ``value`` that the schema does not allow."""
     if "x-kubernetes-int-or-string" in schema:
         if type(value) is not int and type(value) is not str:
-            reading.error(path, f"must be a number or text, is {_name(value)}")
+            reading.misshapen(path, f"must be a number or text, is {_name(value)}")
         return
     kind = schema["type"]
     if type(value) is not _TYPES[kind]:
-        reading.error(path, f"must be {_NAMES[_TYPES[kind]]}, is {_name(value)}{_hint(kind, value)}")
+        reading.misshapen(path, f"must be {_NAMES[_TYPES[kind]]}, is {_name(value)}{_hint(kind, value)}")
     elif kind in _CHECKS:
         _CHECKS[kind](schema, value, path, reading)
 
@@ -76,18 +76,20 @@ def _check_object(schema: Schema, value: dict[Any, Any], path: str, reading: Rea
             check(below, item, f"{path}.{name}" if path else name, reading)
     for name in schema.get("required", ()):
         if value.get(name) is None:
-            reading.error(path, f"{name} is missing" + (f": {_first(properties[name])}" if name in properties else ""))
+            reading.misshapen(
+                path, f"{name} is missing" + (f": {_first(properties[name])}" if name in properties else "")
+            )
     if "maxProperties" in schema and len(value) > schema["maxProperties"]:
-        reading.error(path, f"only one of {', '.join(properties)} may be set, found {', '.join(map(str, value))}")
+        reading.misshapen(path, f"only one of {', '.join(properties)} may be set, found {', '.join(map(str, value))}")
     if len(value) < schema.get("minProperties", 0) and FAIL_CLOSED not in schema:
-        reading.error(path, f"must have one of {', '.join(properties)}")
+        reading.misshapen(path, f"must have {' or '.join(properties)}")
 
 
 def _check_map(schema: Schema, value: dict[Any, Any], path: str, reading: Reading) -> None:
     item = schema.get("additionalProperties")
     for key, below in value.items():
         if type(key) is not str:
-            reading.error(path, f"key {key!r} is {_name(key)}, not text: put it in quotes")
+            reading.misshapen(path, f"key {key!r} is {_name(key)}, not text: put it in quotes")
         elif item is not None:
             check(item, "" if below is None else below, f"{path}[{key}]", reading)
 
@@ -95,13 +97,15 @@ def _check_map(schema: Schema, value: dict[Any, Any], path: str, reading: Readin
 def _check_list(schema: Schema, value: list[Any], path: str, reading: Reading) -> None:
     count = len(value)
     if count > schema.get("maxItems", count):
-        reading.error(path, f"too many {schema.get(WORD, 'items')}, the max is {schema['maxItems']} (found {count})")
+        reading.misshapen(
+            path, f"too many {schema.get(WORD, 'items')}, the max is {schema['maxItems']} (found {count})"
+        )
     if count < schema.get("minItems", 0):
-        reading.error(path, f"must have at least {schema['minItems']} item")
+        reading.misshapen(path, f"must have at least {schema['minItems']} item")
     items = schema["items"]
     for at, item in enumerate(value):
         if item is None:
-            reading.error(f"{path}[{at}]", f"is empty: must be {_NAMES[_TYPES[items.get('type', 'string')]]}")
+            reading.misshapen(f"{path}[{at}]", f"is empty: must be {_NAMES[_TYPES[items.get('type', 'string')]]}")
         else:
             check(items, item, f"{path}[{at}]", reading)
 
@@ -111,18 +115,20 @@ def _check_scalar(schema: Schema, value: Any, path: str, reading: Reading) -> No
     if choices is not None and value not in choices:
         near = near_names(str(value), choices)
         choice = f"; did you mean {near[0]}?" if near else f"; one of {', '.join(map(str, choices))}"
-        reading.error(path, f"unsupported {schema.get(WORD, 'value')}: {value}{choice}")
+        reading.misshapen(path, f"unsupported {schema.get(WORD, 'value')}: {value}{choice}")
     if isinstance(value, str):
         pattern = schema.get("pattern")
         if pattern is not None and not _compiled(pattern).search(value):
-            reading.error(path, f"{value!r} is not {schema.get(WORD, f'of the form {pattern}')}")
+            reading.misshapen(path, f"{value!r} is not {schema.get(WORD, f'of the form {pattern}')}")
         if len(value) > schema.get("maxLength", 1 << 20):
-            reading.error(path, f"is longer than {schema['maxLength']} characters")
+            reading.misshapen(path, f"is longer than {schema['maxLength']} characters")
         if len(value) < schema.get("minLength", 0):
-            reading.error(path, "may not be empty")
+            reading.misshapen(path, "may not be empty")
     elif not schema.get("minimum", value) <= value <= schema.get("maximum", value):
         what = schema.get(WORD, "value")
-        reading.error(path, f"{what} {value} is out of range ({schema.get('minimum', 0)} to {schema.get('maximum')})")
+        reading.misshapen(
+            path, f"{what} {value} is out of range ({schema.get('minimum', 0)} to {schema.get('maximum')})"
+        )
 
 
 _CHECKS: dict[str, Callable[[Schema, Any, str, Reading], None]] = {

@@ -73,7 +73,7 @@ def status_conditions(
     errors = [one for one in findings if one.severity == ERROR]
     needs = sorted({need for rule in rules for need in rule.needs})
     fresh = [_valid(errors, findings, kept_generation), _enforced(errors, needs, enforced_nodes, nodes)]
-    old = {one.get("type"): one for one in (obj.get("status") or {}).get("conditions") or ()}
+    old = {one.get("type"): one for one in _conditions_of(obj)}
     generation = (obj.get("metadata") or {}).get("generation")
     for one in fresh:
         before = old.pop(one["type"], {})
@@ -82,6 +82,13 @@ def status_conditions(
         if generation is not None:
             one["observedGeneration"] = generation
     return [*fresh, *old.values()]
+
+
+def _conditions_of(obj: Object) -> list[Object]:
+    """The conditions that the object carries now; of a file's object nobody has checked that they are any."""
+    status = obj.get("status")
+    found = status.get("conditions") if isinstance(status, dict) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
 
 
 def _valid(errors: Sequence[Finding], findings: Sequence[Finding], kept: int | None) -> Object:
