@@ -1,5 +1,6 @@
 """The life of objects over HTTP: creation, change, deletion, and every refusal as a Status."""
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -288,6 +289,8 @@ def test_eviction_respects_budgets(tmp_path: Path) -> None:
         labelled["metadata"]["labels"] = {"app": "a"}
         (await http("POST", PODS, labelled)).ok()
         (await http("POST", PODS + "/p/binding", BIND)).ok()
+        running = {"status": {"phase": "Running", "conditions": [{"type": "Ready", "status": "True"}]}}
+        (await http("PATCH", PODS + "/p/status", running, MERGE)).ok()
         budget = {"metadata": {"name": "b"}, "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "a"}}}}
         (await http("POST", "/apis/policy/v1/namespaces/default/poddisruptionbudgets", budget)).ok()
         eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}}
@@ -295,6 +298,24 @@ def test_eviction_respects_budgets(tmp_path: Path) -> None:
         (await http("DELETE", "/apis/policy/v1/namespaces/default/poddisruptionbudgets/b")).ok()
         (await http("POST", PODS + "/p/eviction", eviction)).ok()
         assert (await http("GET", PODS + "/p")).ok()["metadata"]["deletionTimestamp"]
+
+    run(tmp_path, test)
+
+
+def test_the_apis_own_service_cannot_be_lost(tmp_path: Path) -> None:
+    async def test(http: Http) -> None:
+        path = "/api/v1/namespaces/default/services/kubernetes"
+        before = (await http("GET", path)).ok()
+        (await http("DELETE", path)).ok()
+
+        async def is_new() -> bool:
+            answer = await http("GET", path)
+            return answer.code == 200 and answer.ok()["metadata"]["uid"] != before["metadata"]["uid"]
+
+        async with asyncio.timeout(10):
+            while not await is_new():  # noqa: ASYNC110 - asked over HTTP, as anybody would
+                await asyncio.sleep(0.01)
+        assert (await http("GET", path)).ok()["spec"]["clusterIP"] == before["spec"]["clusterIP"]
 
     run(tmp_path, test)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Callable
 
 from glasshive.bench.clusters import command, deployment, manifest
 from glasshive.bench.measure import Result, Sample, Series
+from glasshive.errors import ProcessError
 
 GOAL_SECONDS = 2.0
 
@@ -18,11 +20,13 @@ def once(name: str, nodes: int, pods: int) -> tuple[float, float]:
         began = time.monotonic()
         try:
             command("up", name, "--nodes", str(nodes), "--apply", file, "--timeout", "280")
-            ready = time.monotonic()
-        finally:
-            before_down = time.monotonic()
-            command("down", name)
-    return ready - began, time.monotonic() - before_down
+        except BaseException:
+            with contextlib.suppress(ProcessError):  # why it did not come up is what counts; then there is nothing left
+                command("down", name)
+            raise
+        ready = time.monotonic()
+        command("down", name)
+    return ready - began, time.monotonic() - ready
 
 
 def measure(nodes: int, pods: int, rounds: int, progress: Callable[[int, int], None] | None) -> Result:

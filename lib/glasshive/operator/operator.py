@@ -21,6 +21,7 @@ from glasshive.operator.cron_job import CronJobController
 from glasshive.operator.daemon_set import DaemonSetController
 from glasshive.operator.definitions import apply_definitions
 from glasshive.operator.deployment import DeploymentController
+from glasshive.operator.disruption import DisruptionController
 from glasshive.operator.endpoint_slice import EndpointSliceController
 from glasshive.operator.endpoints import EndpointsController
 from glasshive.operator.events import EventRecorder
@@ -76,6 +77,7 @@ class Operator:
             LoadBalancerController(context),
             NodeLifecycleController(context),
             TaintEvictionController(context),
+            DisruptionController(context),
             EventExpiry(client),
             IdentityGarbage(client, config.identity_gc_seconds),
         ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 
 from glasshive.api.resources import NAMESPACE, SERVICE
@@ -9,11 +10,14 @@ from glasshive.api.resources import NAMESPACE, SERVICE
 from . import meta, prepare
 from .admission import BOOT_NAMESPACES
 from .defaults import DEFAULTS
+from .log import DELETED
 
 if TYPE_CHECKING:
     from .server import Api
+    from .store import Event
 
 Object = dict[str, Any]
+_KUBERNETES = ("default", "kubernetes")
 
 
 async def bootstrap(api: Api) -> None:
@@ -28,8 +32,27 @@ async def bootstrap(api: Api) -> None:
             meta.fill_new(obj, None, api.stamp(), generation=False)
             prepare.CREATE["namespaces"](obj)
             await api.put(namespaces, ("", name), obj, None)
-    if ("default", "kubernetes") not in services.table.records and api.services.pools:
-        await api.put(services, ("default", "kubernetes"), _kubernetes_service(api), None)
+    if api.services.pools:
+        if _KUBERNETES not in services.table.records:
+            await _make_kubernetes(api)
+        services.table.listeners.add(_Keeper(api).follow)
+
+
+async def _make_kubernetes(api: Api) -> None:
+    await api.put(api.registry.builtin(SERVICE), _KUBERNETES, _kubernetes_service(api), None)
+
+
+class _Keeper:
+    """Makes the ``kubernetes`` Service again when somebody has deleted it: pods find the API by it."""
+
+    def __init__(self, api: Api) -> None:
+        self._api = api
+        self._making: asyncio.Task[None] | None = None
+
+    def follow(self, event: Event) -> None:
+        """Look at a change of a Service."""
+        if event.action == DELETED and event.record.key == _KUBERNETES and not self._api.stopping:
+            self._making = asyncio.create_task(_make_kubernetes(self._api), name="kubernetes service")
 
 
 def _kubernetes_service(api: Api) -> Object:

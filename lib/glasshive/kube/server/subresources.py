@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from glasshive.api.resources import POD, POD_DISRUPTION_BUDGET
-from glasshive.api.selectors import matches, of_label_selector
+from glasshive.api.resources import POD
 
-from . import delete, patch, proxy, read, scale, tunnel, write
+from . import eviction, patch, proxy, read, scale, tunnel, write
 from .respond import json_object
-from .status import StatusError, bad_request, conflict, method_not_allowed, not_found, not_served_yet, success
+from .status import bad_request, conflict, method_not_allowed, not_found, not_served_yet, success
 
 if TYPE_CHECKING:
     from .call import Call
@@ -71,33 +70,6 @@ async def bind(api: Api, call: Call) -> web.Response:
     return await json_object(call.request, success(), 201)
 
 
-async def evict(api: Api, call: Call) -> web.Response:
-    """POST of an Eviction: a deletion that respects disruption budgets."""
-    body = await call.body()
-    record = _newest(api, call)
-    pod = record.parse()
-    done = pod["metadata"].get("deletionTimestamp") or (pod.get("status") or {}).get("phase") in {"Succeeded", "Failed"}
-    if not done:
-        _check_budgets(api, call, pod)
-    wish = delete.wish_of(call, (body.get("deleteOptions") if isinstance(body, dict) else None) or {})
-    _, pending = delete.delete_record(api, call.served, record.key, record, wish)
-    await pending
-    return await json_object(call.request, success(), 201)
-
-
-def _check_budgets(api: Api, call: Call, pod: Object) -> None:
-    for record in api.store.newest_in(api.registry.builtin(POD_DISRUPTION_BUDGET).table, call.namespace):
-        budget = record.parse()
-        selector = (budget.get("spec") or {}).get("selector")
-        if selector is None or not matches(of_label_selector(selector), pod["metadata"].get("labels") or {}):
-            continue
-        if not (budget.get("status") or {}).get("disruptionsAllowed", 0):
-            name = budget["metadata"]["name"]
-            cause = {"reason": "DisruptionBudget", "message": f"The disruption budget {name} allows no disruption now"}
-            text = "Cannot evict pod as it would violate the pod's disruption budget."
-            raise StatusError(429, "TooManyRequests", text, {"causes": [cause], "retryAfterSeconds": 10})
-
-
 async def finalize(api: Api, call: Call) -> web.Response:
     """PUT of a Namespace's ``spec.finalizers``; the namespace goes when the last is gone and it is being deleted."""
     body = write.read_object(api, call, await call.body())
@@ -123,7 +95,7 @@ _HANDLERS: dict[tuple[str, str], Handler] = {
     ("scale", "PUT"): scale.update,
     ("scale", "PATCH"): scale.patch,
     ("binding", "POST"): bind,
-    ("eviction", "POST"): evict,
+    ("eviction", "POST"): eviction.evict,
     ("finalize", "PUT"): finalize,
     ("log", "GET"): proxy.log,
     ("exec", "GET"): tunnel.exec_,
