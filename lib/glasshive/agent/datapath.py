@@ -85,7 +85,7 @@ class Datapath:
         services = [parse(text) for text in config.host_services]
         made = devices.prepare(node, config.device, tunnel=config.tunnel, services=services)
         self.timing_ms["devices"] = _since(began)
-        loading = time.perf_counter()
+        loading, cpu = time.perf_counter(), time.process_time()
 
         def told(flags: Mapping[str, int]) -> Mapping[str, Any]:
             tunnel, masquerade = config.tunnel, config.masquerade
@@ -107,6 +107,7 @@ class Datapath:
             self.endpoints.adopt()
         self.timing_ms["attach"] = _since(attaching)
         self.timing_ms["load_and_attach"] = _since(loading)
+        self.timing_ms["load_and_attach_cpu"] = round((time.process_time() - cpu) * 1000, 2)
         ours = [*self.node.routers(), *(address for one in restored for address in one.addresses)]
         self.connections.forget_departed(self.node.pod_prefixes, ours)
         self.timing_ms["objects"] = dict(self.objects.timing_ms)

@@ -54,6 +54,8 @@ class PodRates:
     delete_trailing_ms: float
     """From the last answer to a DEL until the last device has gone."""
     load_ms: float
+    load_cpu_ms: float
+    """CPU time of the same: what other programs on the machine leave as it is."""
 
     def to_json(self) -> dict[str, Any]:
         """Plain numbers."""
@@ -98,6 +100,7 @@ async def _measure(config: AgentConfig, node: NodeFacts, live: int, adds: int, o
             delete=removal,
             delete_trailing_ms=round(trailing * 1000, 1),
             load_ms=datapath.timing_ms["load_and_attach"],
+            load_cpu_ms=datapath.timing_ms["load_and_attach_cpu"],
         )
     finally:
         await bench.delete_many(list(bench.names))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import time
 from collections.abc import Callable
@@ -14,8 +15,8 @@ from glasshive.errors import ProcessError
 GOAL_SECONDS = 2.0
 
 
-def once(name: str, nodes: int, pods: int) -> tuple[float, float]:
-    """One cluster from nothing to nothing; returns seconds from prompt to ready pods, and of down."""
+def once(name: str, nodes: int, pods: int) -> tuple[float, float, float]:
+    """One cluster from nothing to nothing: seconds from prompt to ready pods, of down, and of CPU up to ready pods."""
     with manifest([deployment("bench", pods)]) as file:
         began = time.monotonic()
         try:
@@ -25,19 +26,26 @@ def once(name: str, nodes: int, pods: int) -> tuple[float, float]:
                 command("down", name)
             raise
         ready = time.monotonic()
+        cpu = json.loads(command("status", "--cluster", name, "-o", "json"))["cpu_seconds"]
+        down = time.monotonic()
         command("down", name)
-    return ready - began, time.monotonic() - ready
+    return ready - began, time.monotonic() - down, float(cpu)
 
 
 def measure(nodes: int, pods: int, rounds: int, progress: Callable[[int, int], None] | None) -> Result:
     """``rounds`` clusters one after the other."""
     series = [Series(name, lower_is_better=True) for name in ("up, pods ready", "down")]
+    cpu = []
     for turn in range(rounds):
-        for line, seconds in zip(series, once(f"bench-up-{os.getpid()}", nodes, pods), strict=True):
-            line.samples.append(Sample(seconds))
+        up, down, used = once(f"bench-up-{os.getpid()}", nodes, pods)
+        series[0].samples.append(Sample(up))
+        series[1].samples.append(Sample(down))
+        cpu.append(used)
         if progress:
             progress(turn + 1, rounds)
-    return Result(f"up: {nodes} nodes and {pods:,} ready pods, from the shell prompt and back", "s", series)
+    result = Result(f"up: {nodes} nodes and {pods:,} ready pods, from the shell prompt and back", "s", series)
+    result.facts["CPU seconds of the cluster's processes until then (least)"] = min(cpu)
+    return result
 
 
 def bench(*, rounds: int, quick: bool, progress: Callable[[int, int], None] | None = None) -> list[Result]:
