@@ -16,7 +16,7 @@ from glasshive.errors import BpfError, CapabilityError
 from glasshive.model.program_text import Instruction
 
 LineOf: TypeAlias = Callable[[str], int]
-_SECONDS = 10.0
+_SECONDS = 45.0  # a moment on a quiet machine; this one may have forty others to run
 
 
 def translated(program_id: int, line_of: LineOf | None = None) -> tuple[Instruction, ...]:

@@ -6,12 +6,16 @@ A cell's role stands in its marker, under the schema of ``roles``::
 
 ``%%bpf`` cells are written as comments, so that the source stays Python. In prose, ``[[term]]`` becomes a link to where
 a term of the glossary lives (``glossary``).
+
+A solution stands between ``### BEGIN SOLUTION`` and ``### END SOLUTION``. The learner sees a place to write in; or what
+stands behind a line ``### INSTEAD`` in it: what the author gives them to begin with, such as a line that is wrong.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,8 +23,8 @@ from typing import Any
 from glasshive.errors import ManifestError
 from glasshive.lab import roles
 
-_BEGIN, _END = "### BEGIN SOLUTION", "### END SOLUTION"
-_PLACE_FOR_ANSWER = "# your turn: write here, then run this cell and the check below"
+_BEGIN, _INSTEAD, _END = "### BEGIN SOLUTION", "### INSTEAD", "### END SOLUTION"
+_PLACE_FOR_ANSWER = "your turn: write here, then run this cell and the check below"
 
 
 @dataclass(frozen=True)
@@ -47,21 +51,37 @@ class Cell:
 
     def solved(self) -> str:
         """Give the text with the solution in it, without the marks around it."""
-        return "\n".join(line for line in self.text.splitlines() if line.strip(" #") not in {_BEGIN[4:], _END[4:]})
+        return "\n".join(line for line, where in _regions(self.text) if where in {"", _BEGIN})
 
     def for_learner(self) -> str:
-        """Give the text with each solution region replaced by a place for the learner's own."""
+        """Give the text with each solution replaced by what stands there instead, or by a place to write in."""
+        place = ("// " if self.text.startswith("%%bpf") else "# ") + _PLACE_FOR_ANSWER
         kept: list[str] = []
-        inside = False
-        for line in self.text.splitlines():
-            if _BEGIN in line:
-                inside = True
-                kept.append(line[: len(line) - len(line.lstrip())] + _PLACE_FOR_ANSWER)
-            elif _END in line:
-                inside = False
-            elif not inside:
+        empty = True
+        for line, where in _regions(self.text):
+            if where == _END and empty:
+                kept.append(line[: len(line) - len(line.lstrip())] + place)
+            if where in {"", _INSTEAD}:
                 kept.append(line)
+            empty = where != _INSTEAD
         return "\n".join(kept)
+
+
+def _regions(text: str) -> Iterator[tuple[str, str]]:
+    """Each line with where it stands: outside (''), in a solution (its begin mark), instead of one; end marks as such.
+
+    Begin marks and marks of what stands instead are left out.
+    """
+    where = ""
+    for line in text.splitlines():
+        mark = line.strip()
+        if mark == _END:
+            yield line, _END
+            where = ""
+        elif mark in {_BEGIN, _INSTEAD}:
+            where = mark
+        else:
+            yield line, where
 
 
 def read_source(path: Path) -> list[Cell]:

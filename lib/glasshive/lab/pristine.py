@@ -10,8 +10,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from glasshive.api.resources import BUILTIN
+from glasshive.bpf import inspect
 from glasshive.errors import ClusterError, GlasshiveError
 from glasshive.lab.grading.reader import ClusterReader
+from glasshive.net import netns
 
 Inventory = dict[str, frozenset[str]]
 _RESTLESS = {"Event", "Lease", "Node", "ComponentStatus", "Endpoints", "EndpointSlice", "PodMetrics", "NodeMetrics"}
@@ -25,6 +27,8 @@ def inventory(reader: ClusterReader) -> Inventory:
         if resource.kind not in _RESTLESS and "/" not in resource.plural:
             found[resource.plural] = frozenset(_names(reader, resource.plural))
     found["components"] = frozenset(f"{one.name} {one.condition}" for one in reader.processes().values())
+    found["programs"] = frozenset(str(one.path) for one in inspect.pins(reader.pins("labs")))
+    found["namespaces"] = frozenset(netns.names(f"gh-{reader.cluster_name}-lab-"))
     for node in reader.nodes():
         for what in ("devices", "routes"):
             rows = reader.survey(node.name, what)

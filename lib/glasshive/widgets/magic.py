@@ -12,6 +12,10 @@ the notebook's kernel.
 Its picture is a ``ProgramView``: the cell's lines beside the instructions that the kernel runs for them.
 ``%%bpf --refused NAME`` says that the cell is meant to be refused: its complaint is shown and the notebook goes on,
 and it is an error if the kernel accepts it. Complaints count lines as the cell does; the ``%%bpf`` line is line 1.
+
+``%%bpf --object NAME`` is for whole C files, as datapaths are made of: clang and libbpf instead of bcc. The notebook's
+``lab`` compiles it, loads it with few capabilities and pins it, so that it outlives the notebook's kernel; what had the
+name before is unloaded. A refusal is shown and the notebook goes on, as mending it is what such cells are for.
 """
 
 from __future__ import annotations
@@ -25,7 +29,8 @@ if TYPE_CHECKING:
     from glasshive.bpf.bcc import Running
     from glasshive.model.program_text import ProgramText
 
-_USAGE = "%%bpf [--refused] [NAME]"
+_USAGE = "%%bpf [--refused] [--object] [NAME]"
+_FLAGS = {"--refused", "--object"}
 _FIRST_LINE = 2  # the %%bpf line is line 1
 
 
@@ -46,31 +51,40 @@ class Refusal:
         return _bundle(self.shown, repr(self), options)
 
 
-def bpf(line: str, cell: str) -> Running | Refusal:
+def bpf(line: str, cell: str) -> Running | Refusal | Any:
     """Compile, load and attach a cell of C; see the module's text."""
     from IPython import get_ipython
 
-    from glasshive.bpf import bcc
-
     shell = get_ipython()
-    refused, name = _arguments(line)
+    flags, name = _arguments(line)
     _unload(shell.user_ns.get(name))
-    result: Running | Refusal
     try:
-        result = bcc.run(cell, name=name, first_line=_FIRST_LINE)
+        result = _made(shell, cell, name, as_object="--object" in flags)
     except (CompileError, VerifierError) as error:
-        if not refused:
+        if not flags:
             raise _briefly(error) from None
         result = Refusal(error, name, cell)
     except GlasshiveError as error:
         raise _briefly(error) from None
     else:
-        if refused:
+        if "--refused" in flags:
             result.close()
             accepted = f"{name} was meant to be refused, but the kernel accepts it"
             raise _briefly(UsageError(accepted, hint="leave --refused out"))
     shell.user_ns[name] = result
     return result
+
+
+def _made(shell: Any, cell: str, name: str, *, as_object: bool) -> Any:
+    """Have the cell compiled and loaded: by bcc, or as an object by the notebook's lab, which owns what it becomes."""
+    if not as_object:
+        from glasshive.bpf import bcc
+
+        return bcc.run(cell, name=name, first_line=_FIRST_LINE)
+    workshop = getattr(shell.user_ns.get("lab"), "workshop", None)
+    if workshop is None:
+        raise UsageError("%%bpf --object needs a lab to own the program", hint='run lab = glasshive.lab("...") first')
+    return workshop.write(name, cell, first_line=_FIRST_LINE)
 
 
 def _bundle(shown: ProgramText, twin: str, options: dict[str, Any]) -> Any:
@@ -89,14 +103,14 @@ def _running_bundle(running: Running, **options: Any) -> Any:
     return _bundle(describe.running_cell(running, _FIRST_LINE), repr(running), options)
 
 
-def _arguments(line: str) -> tuple[bool, str]:
-    """Read the magic's own line: whether refusal is expected, and the variable's name."""
+def _arguments(line: str) -> tuple[set[str], str]:
+    """Read the magic's own line: its flags, and the variable's name."""
     words = line.split()
-    refused = "--refused" in words
-    names = [word for word in words if word != "--refused"]
+    flags = {word for word in words if word in _FLAGS}
+    names = [word for word in words if word not in _FLAGS]
     if len(names) > 1 or any(not word.isidentifier() for word in names):
         raise UsageError(f"%%bpf does not understand {line.strip()!r}", hint=_USAGE)
-    return refused, names[0] if names else "bpf"
+    return flags, names[0] if names else "bpf"
 
 
 def _unload(before: object) -> None:

@@ -21,12 +21,13 @@ from glasshive.lab.grading import marks
 from glasshive.lab.grading.client import GraderClient
 from glasshive.lab.kit.diary import Diary
 from glasshive.lab.kit.parts import Parts
+from glasshive.lab.kit.programs import Programs
 from glasshive.lab.kit.work import Asked, Work
 from glasshive.lab.manifest import LabEntry, find_lab
 from glasshive.lab.tasks import tasks_of
 
 
-class Lab(Work, Parts):
+class Lab(Work, Programs, Parts):
     """A lab that has been prepared. Its pods live in a namespace of their own, ``lab-00`` and so on."""
 
     def __init__(self, entry: LabEntry, cluster: Cluster, desk: Asked | None = None) -> None:
@@ -100,6 +101,7 @@ class Lab(Work, Parts):
         for view in self._views:
             view.close()
         self._views.clear()
+        self._clear_programs()
         components.start_all(self.cluster)
         self.cluster.delete("namespace", self.namespace)
         self.cluster.wait("namespace", self.namespace, "deleted", namespace=None)

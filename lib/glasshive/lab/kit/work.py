@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from glasshive.errors import ClusterError, UsageError
@@ -14,7 +14,7 @@ from glasshive.lab.grading import marks
 from glasshive.lab.kit.diary import Diary
 from glasshive.lab.kit.kernel import Kernel
 from glasshive.lab.shown import Shown
-from glasshive.lab.task import Hint, Task
+from glasshive.lab.task import Act, Hint, Task
 from glasshive.lab.tasks import task_of
 
 if TYPE_CHECKING:
@@ -113,7 +113,14 @@ class Work(Kernel):
         if not self._desk.check([name], within_s=0.0).of(name):
             return f'{task.title} is not done yet: lab.check("{name}") says what is missing, lab.hint("{name}") helps'
         self.diary.solution(name)
-        return "\n\n".join(textwrap.dedent(inspect.getsource(act)).rstrip() for act in task.solutions)
+        return "\n\n".join(self._source(act) for act in task.solutions)
+
+    def _source(self, act: Act) -> str:
+        """What a solution looks like: the program that it writes, if it writes one, else its Python."""
+        text: Callable[[Any], str] | None = getattr(act, "text", None)
+        if text is None:
+            return textwrap.dedent(inspect.getsource(act)).rstrip()
+        return f"// {act.__doc__}\n{text(self).rstrip()}"
 
     def predict(self, question: str, *options: str) -> Question:
         """Ask for a prediction before a cell is run."""
