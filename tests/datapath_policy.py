@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import datapath as dp
 import packets as pk
-from datapath_node import LO, SERVER, STRANGER
+from datapath_node import LO, STRANGER
 from glasshive.bpf.layout import dtype_of
 from glasshive.bpf.ring import RingBuffer
 from glasshive.maps.policy import PolicyMaps
@@ -19,7 +19,8 @@ NONE, L3_ONLY, L3_L4, L4_ONLY, ALL, L3_PROTO, PROTO_ONLY = range(7)
 
 IDENTITIES = {"client": 1001, "server": 1002, "stranger": 1003, "remote": 2001, "other-node": 6}
 WORLD = {4: 9, 6: 10}
-DEVICES = {"client": LO, "server": SERVER, "stranger": STRANGER, "node": 2, "router": 3}
+DEVICES = {"client": LO, "server": LO, "stranger": STRANGER, "node": 2, "router": 3}
+"""Client and server are behind the same device, so that packets of both directions can pass from_pod."""
 FLAGS = dp.NODE_MASQUERADE | dp.NODE_IPV4 | dp.NODE_IPV6 | dp.NODE_ALLOW_LOCALHOST | dp.NODE_VERDICT_RECORDS
 
 Rows = Mapping[int, PeerRows]

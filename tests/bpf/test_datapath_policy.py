@@ -299,7 +299,7 @@ def test_what_is_counted_where(path: dp.Datapath, family: int) -> None:
     there = pk.tcp("client", "server", family, dport=80, data=b"x" * 100)
     for _ in range(3):
         path.run("from_pod", bytes(there))
-    path.run("from_host", bytes(pk.reply(there)))
+    path.run("from_pod", bytes(pk.reply(there)))
     for dport in (4097, 8191):
         path.run("from_pod", bytes(pk.tcp("client", "server", family, dport=dport)))
     path.run("from_pod", bytes(pk.udp("client", "server", family)))
@@ -377,4 +377,4 @@ def test_audit_lets_pass_and_tells(path: dp.Datapath, records: pol.Records, fami
     assert told(only, "type", "verdict", "rule", "reason", "flags") == (2, DENY, 4, 181, 1)
     assert path.drops() == {}
     assert len(path.rows("conntrack")) == 1
-    assert path.run("from_host", bytes(pk.tcp("server", "client", family, sport=80, dport=40001))).retval == dp.REDIRECT
+    assert path.run("from_pod", bytes(pk.tcp("server", "client", family, sport=80, dport=40001))).retval == dp.REDIRECT
