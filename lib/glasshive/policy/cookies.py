@@ -38,6 +38,10 @@ class Cookies:
         self._departed.pop(cookie, None)
         return cookie
 
+    def known(self, origin: RuleOrigin) -> int:
+        """The cookie that a rule has, or would have if nobody else had it."""
+        return self._by_origin.get(origin) or _hash(origin)
+
     def release(self, origin: RuleOrigin) -> None:
         """One user less."""
         self._users[origin] -= 1

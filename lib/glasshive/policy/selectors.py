@@ -170,6 +170,11 @@ class SelectorCache:
         found = self._selectors.get(selector)
         return found.members if found is not None else frozenset()
 
+    def means(self, peer: Peer, number: int) -> bool:
+        """Whether a peer, in use or not, means an identity."""
+        known = self._known.get(number)
+        return known is not None and self._matches(peer, known)
+
     def labels(self, number: int) -> Labels | None:
         """An identity's labels."""
         known = self._known.get(number)
