@@ -85,6 +85,20 @@ def test_yaml_that_is_none():
     assert [one.partition(": ")[0] for one in lines(GOOD.replace("{},", "[],") + "---\n\t")] == ["f.yaml:6", "f.yaml:4"]
 
 
+def test_scalars_are_what_kubectl_takes_them_for():
+    def refused(value: str) -> list[str]:
+        return [
+            one.partition("[app]: ")[2] for one in lines(GOOD.replace("{},", f"{{matchLabels: {{app: {value}}}}},"))
+        ]
+
+    assert [refused(text) for text in ("2026-01-01", "yo", "~", "1_a")] == [[], [], [], []]
+    for text in ("y", "N", "on", "true"):
+        assert refused(text) == ["must be text, is true or false: put it in quotes"]
+    assert refused("010") == ['must be text, is a number: write "8" in quotes']
+    assert refused("1.5") == ['must be text, is a fraction: write "1.5" in quotes']
+    assert refused("'1:30'") == refused("1:30") == ["'1:30' is not a label value"]
+
+
 def test_fields_given_twice():
     assert lines(f"{GOOD}kind: NetworkPolicy\n") == ["f.yaml:5: error: kind: is given twice"]
 

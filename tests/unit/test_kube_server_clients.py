@@ -1,29 +1,14 @@
 """The real clients: current kubectl, and the official Python client with its watches."""
 
-import datetime
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-KUBECTL = Path(sys.executable).with_name("kubectl")
-pytestmark = pytest.mark.skipif(not KUBECTL.exists(), reason="kubectl is not installed beside this Python")
+import kubectl_server
 
-_RUNNER = """
-import asyncio, sys
-from glasshive.kube.server import Server
-async def main():
-    folder = sys.argv[1]
-    server = Server(folder + "/store.db", tls=(folder + "/cert.pem", folder + "/key.pem"), token="t0ken", port=0)
-    await server.start()
-    print(server.port, flush=True)
-    await asyncio.sleep(600)
-asyncio.run(main())
-"""
+pytestmark = pytest.mark.skipif(not kubectl_server.PROGRAM.exists(), reason="kubectl is not installed beside Python")
 
 MANIFEST = """
 apiVersion: v1
@@ -69,56 +54,16 @@ metadata: {name: node1}
 """
 
 
-def _certificate(folder: Path) -> None:
-    from ipaddress import ip_address
-
-    from cryptography import x509
-    from cryptography.hazmat.primitives import hashes, serialization
-    from cryptography.hazmat.primitives.asymmetric import ec
-
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "test")])
-    now = datetime.datetime.now(datetime.UTC)
-    built = (
-        x509.CertificateBuilder().subject_name(name).issuer_name(name).public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - datetime.timedelta(hours=1)).not_valid_after(now + datetime.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ip_address("127.0.0.1"))]), critical=False)
-        .sign(key, hashes.SHA256())
-    )  # fmt: skip
-    (folder / "cert.pem").write_bytes(built.public_bytes(serialization.Encoding.PEM))
-    form = serialization.PrivateFormat.PKCS8
-    (folder / "key.pem").write_bytes(key.private_bytes(serialization.Encoding.PEM, form, serialization.NoEncryption()))
-
-
 @pytest.fixture(scope="module")
 def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A folder with a running server's kubeconfig."""
-    folder = tmp_path_factory.mktemp("clients")
-    _certificate(folder)
-    process = subprocess.Popen([sys.executable, "-c", _RUNNER, str(folder)], stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    port = process.stdout.readline().strip()
-    (folder / "kubeconfig").write_text(f"""
-apiVersion: v1
-kind: Config
-clusters: [{{name: c, cluster: {{server: "https://127.0.0.1:{port}", certificate-authority: {folder}/cert.pem}}}}]
-users: [{{name: u, user: {{token: t0ken}}}}]
-contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
-current-context: c
-""")
-    yield folder
-    process.kill()
-    process.wait()
+    with kubectl_server.serving(tmp_path_factory.mktemp("clients")) as found:
+        yield found.folder
 
 
 def kubectl(folder: Path, *argv: str, given: str = "", code: int = 0) -> str:
     """Run kubectl; its output, or its complaint if ``code`` is not 0."""
-    command = [KUBECTL, f"--kubeconfig={folder}/kubeconfig", f"--cache-dir={folder}/cache", *argv]
-    done = subprocess.run(command, input=given, capture_output=True, text=True, timeout=60, check=False,
-                          env={**os.environ, "HOME": str(folder)})  # fmt: skip
-    assert done.returncode == code, done.stderr + done.stdout
-    return done.stdout if code == 0 else done.stderr
+    return kubectl_server.Kubectl(folder)(*argv, given=given, code=code)
 
 
 @pytest.fixture(scope="module")

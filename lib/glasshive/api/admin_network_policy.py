@@ -44,11 +44,12 @@ def _port_schema() -> Schema:
 
 def _rules(word: str, *actions: str) -> Schema:
     peers = array(peer_schema(egress=word == "to"))
+    more = " Pass leaves the decision to NetworkPolicy objects." if "Pass" in actions else ""
     rule = structure(
         "A rule; the first that matches decides.",
         ("action", word),
         name=said("What people call the rule.", STRING, maxLength=100),
-        action=choice("What is done. Pass leaves the decision to NetworkPolicy objects.", "action", *actions),
+        action=choice(f"What is done.{more}", "action", *actions),
         ports=said("Ports; without them every port and protocol.", array(_port_schema()), maxItems=_MAX),
         **{word: said("Peers; any of them will do.", peers, minItems=1, maxItems=_MAX, **{WORD: "peers"})},
     )

@@ -21,7 +21,24 @@ from glasshive.model.policy import Finding, PolicyObject
 Object = dict[str, Any]
 _STEP = re.compile(r"\.?([A-Za-z_][\w-]*)|\[([^\]]*)\]")
 _GROUPS = ("cilium.io", "networking.k8s.io", "policy.networking.k8s.io")
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_BOOL, _INT, _TIME = (f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "timestamp"))
+
+
+class _Loader(_Base):
+    """YAML as kubectl reads it: y and n are booleans, dates and 1:30 are text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - the library's way
+        first: [(tag, form) for tag, form in known if tag not in (_INT, _TIME)]
+        for first, known in _Base.yaml_implicit_resolvers.items()
+    }
+
+
+_Loader.add_implicit_resolver(_BOOL, re.compile(r"^[yYnN]$"), list("yYnN"))
+_Loader.add_implicit_resolver(
+    _INT, re.compile(r"^[-+]?(0b[01_]+|0[0-7_]+|0|[1-9][0-9_]*|0x[0-9a-fA-F_]+)$"), list("-+0123456789")
+)
+_Loader.add_constructor(_BOOL, lambda loader, node: node.value.lower() in ("y", "yes", "true", "on"))  # noqa: ARG005
 
 
 @dataclass(frozen=True)

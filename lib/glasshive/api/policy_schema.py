@@ -169,8 +169,10 @@ def _name(value: Any) -> str:
 
 
 def _hint(wanted: str, value: Any) -> str:
+    if wanted == "string" and isinstance(value, bool):
+        return ": put it in quotes"
     if wanted == "string" and isinstance(value, int | float):
-        return f': write "{str(value).lower()}" in quotes'
+        return f': write "{value}" in quotes'
     if wanted == "integer" and isinstance(value, str) and value.isdigit():
         return f": write {value} without quotes"
     return ": begin the item with a dash" if wanted == "array" and isinstance(value, dict | str) else ""
