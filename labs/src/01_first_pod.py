@@ -210,6 +210,13 @@ task = lab.task("plug-in")
 task
 
 # %% [markdown]
+# This panel watches the real state while you work, from outside this notebook: it turns green when all of it is right,
+# and red again when something breaks. Tab enters it, the arrow keys move, Enter opens a task.
+
+# %%
+lab.panel()
+
+# %% [markdown]
 # One line is enough, and `task["pod"]`, `task["node"]` hold what was drawn. `lab.hint("plug-in")` looks at the real
 # state and says what is missing; asked again, it says more.
 

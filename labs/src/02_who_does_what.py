@@ -187,6 +187,15 @@ lab.abilities("client", "web")
 task = lab.task("night-shift")
 task
 
+# %% [markdown]
+# The panel watches what is really so; look at it while your cell runs.
+
+# %%
+lab.panel()
+
+# %% [markdown]
+# Who starts pods on a node, and who answers names there?
+
 # %% glasshive={"role": "exercise", "id": "night-shift"}
 ### BEGIN SOLUTION
 # The agent starts the pod and plugs it in; the resolver answers what its probe asks.

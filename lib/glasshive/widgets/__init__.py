@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from glasshive.widgets.drops import DropsChart
     from glasshive.widgets.map_table import MapTable
+    from glasshive.widgets.panel import Panel
     from glasshive.widgets.program_view import ProgramView
     from glasshive.widgets.question import Question
     from glasshive.widgets.topology import TopologyView
 
-__all__ = ["DropsChart", "MapTable", "ProgramView", "Question", "TopologyView"]
+__all__ = ["DropsChart", "MapTable", "Panel", "ProgramView", "Question", "TopologyView"]
 
 _WHERE = {
     "DropsChart": "drops",
     "MapTable": "map_table",
+    "Panel": "panel",
     "ProgramView": "program_view",
     "Question": "question",
     "TopologyView": "topology",

@@ -15,13 +15,13 @@ from glasshive.lab.kit.diary import Diary
 from glasshive.lab.kit.kernel import Kernel
 from glasshive.lab.shown import Shown
 from glasshive.lab.task import Act, Hint, Task
-from glasshive.lab.tasks import task_of
+from glasshive.lab.tasks import task_of, tasks_of
 
 if TYPE_CHECKING:
     from glasshive.lab.grading.score import Graded, LabResult
     from glasshive.lab.kit.lab import Lab
     from glasshive.model.check_result import CheckResult
-    from glasshive.widgets import Question
+    from glasshive.widgets import Panel, Question
 
 TIERS = 3
 
@@ -90,6 +90,24 @@ class Work(Kernel):
         notes = [note for one in result.tasks if (note := self.diary.attempt(one))]
         trouble = next((one for one in result.tasks if not one), None)
         return Shown(result.tasks, next_step=f'lab.hint("{trouble.task}")' if trouble else "", notes=notes)
+
+    def panel(self) -> Panel:
+        """Show how the tasks stand, watched all the time: green when the real state is right, red when it breaks.
+
+        It lives outside this kernel: while a cell runs, and after a restart. ``lab.reset()`` ends it.
+        """
+        from glasshive.lab.panel import board, client
+        from glasshive.widgets import Panel
+
+        tasks = tasks_of(self.entry.topic)
+        if not tasks:
+            raise UsageError(f"lab {self.entry.id} has no tasks to watch")
+        server = client.start(self.cluster.name, self.entry.id)
+        twin = f"glasshive lab status {self.entry.id} --watch"
+        shown = board.empty(self.entry.id, self.entry.title, tasks)
+        view = Panel(shown, url=server.url, token=server.token, twin=twin)
+        self._views += [view, server]
+        return view
 
     def hint(self, name: str, tier: int = 0) -> str:
         """Give a hint for what is wrong right now; each further call says more (``tier`` 1 to 3 picks one)."""

@@ -94,7 +94,8 @@ function render({ model, el }) {
       if (coded.has(number)) row.dataset.coded = "true";
       if (refused && refused.line === number) {
         row.dataset.refused = "true";
-        row.append(make("span", "gh-note", "✗ here"));
+        row.firstChild.textContent = `✗ ${number}`;
+        row.setAttribute("aria-label", `line ${number}, refused here: ${words.trim()}`);
       }
       row.addEventListener("click", () => choose(number));
       list.append(row);
@@ -120,7 +121,7 @@ function render({ model, el }) {
     pane.setAttribute("aria-label", kind === "walk" ? "what the verifier walked" : "instructions as they run");
     const table = make("table", "gh-steps");
     const head = table.createTHead().insertRow();
-    for (const name of kind === "walk" ? ["line", "instruction", "", "known after it"] : ["line", "instruction", ""]) {
+    for (const name of kind === "walk" ? ["line", "no.", "instruction", "known after it"] : ["line", "no.", "instruction"]) {
       const cell = make("th", "", name);
       cell.scope = "col";
       head.append(cell);
