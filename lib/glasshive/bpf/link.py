@@ -24,6 +24,7 @@ from glasshive.errors import BpfError, UsageError
 Direction = Literal["ingress", "egress"]
 
 _INFO_BYTES = 64
+_F_BEFORE = 1 << 3  # uapi/linux/bpf.h, BPF_F_BEFORE: without another program to stand before, before all
 _TCX = {"ingress": AttachType.TCX_INGRESS, "egress": AttachType.TCX_EGRESS}
 
 
@@ -98,9 +99,10 @@ def _create(program: Program, target: int, attach_type: int, what: str, *, tail:
     return Link(syscall.bpf(Cmd.LINK_CREATE, attr, f"attach program {program.name} to {what}"))
 
 
-def tcx(program: Program, ifindex: int, direction: Direction) -> Link:
-    """Attach to a device's tcx hook (Linux 6.6), behind the programs already there."""
-    return _create(program, ifindex, _TCX[direction], f"tcx {direction} of device {ifindex}")
+def tcx(program: Program, ifindex: int, direction: Direction, *, first: bool = False) -> Link:
+    """Attach to a device's tcx hook (Linux 6.6), behind the programs already there, or ``first``, before them."""
+    flags = _F_BEFORE if first else 0
+    return _create(program, ifindex, _TCX[direction], f"tcx {direction} of device {ifindex}", flags=flags)
 
 
 @cache

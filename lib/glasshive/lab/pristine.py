@@ -35,7 +35,9 @@ def inventory(reader: ClusterReader) -> Inventory:
             found[f"{what} of {node.name}"] = frozenset(str({**row, "state": ""}) for row in rows)
         for name in _MAPS:
             found[f"{name} of {node.name}"] = frozenset(map(str, reader.rows(node.name, name)))
-        found[f"links of {node.name}"] = frozenset(f"{one['pin']} {one['program']}" for one in reader.links(node.name))
+        found[f"links of {node.name}"] = frozenset(
+            f"{one['pin']} {one['program']} {one['ifindex']}" for one in reader.links(node.name)
+        )
         found[f"pods of {node.name}"] = frozenset(_pods(reader, node.name))
     return found
 

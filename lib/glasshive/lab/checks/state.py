@@ -119,8 +119,9 @@ def pod_plugged(reader: ClusterReader, name: str, *, why: str = "", read: str = 
     if pod is None or not pod.addresses:
         return bad(f"pod {name} has no address", "a pod with addresses", state="no-endpoint", moving=pod is not None)
     entries = sum(len(reader.rows(pod.node, "endpoints", address=one)) for one in pod.addresses)
-    number = reader.endpoint(name)["id"]
-    hooks = sorted(one["program"] for one in reader.links(pod.node) if one["pin"].startswith(f"pod_{number}_"))
+    known = reader.endpoint(name)
+    mine = [one for one in reader.links(pod.node) if one["pin"].startswith(f"pod_{known['id']}_")]
+    hooks = sorted(one["program"] for one in mine if one["ifindex"] == known["ifindex"])  # a detached link has none
     return judged(
         entries == len(pod.addresses) and hooks == ["from_pod", "to_pod"],
         f"{entries} endpoint entries, programs at its device: {', '.join(hooks) or 'none'}",

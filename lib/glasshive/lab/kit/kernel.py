@@ -96,6 +96,8 @@ class Kernel(Pods):
         for pin in inspect.pins(folder):
             if pin.path.name.startswith(f"pod_{pod['id']}_") and pin.id in links:
                 link = links[pin.id]
+                if not link.ifindex:
+                    continue  # pinned, and detached
                 found.append(f"{link.attach_type.lower()}: {programs.get(link.program_id, '?')}")
         return sorted(found)
 

@@ -102,6 +102,7 @@ class Lab(Work, Programs, Parts):
             view.close()
         self._views.clear()
         self._clear_programs()
+        self.heal()
         components.start_all(self.cluster)
         self.cluster.delete("namespace", self.namespace)
         self.cluster.wait("namespace", self.namespace, "deleted", namespace=None)

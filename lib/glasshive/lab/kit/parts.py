@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from glasshive.lab import components
 from glasshive.lab.kit.place import Place
 
 if TYPE_CHECKING:
+    from glasshive.lab.faults import Truth
     from glasshive.widgets import MapTable
 
 
@@ -45,3 +46,15 @@ class Parts(Place):
         view = MapTable("what works", components.abilities(self.cluster, self.namespace, client, server))
         self._views.append(view)
         return view
+
+    def inject(self, fault: str, **params: Any) -> Truth:
+        """Break one thing of the cluster; see ``glasshive.lab.faults``. Gives the ground truth; a reset heals it."""
+        from glasshive.lab import faults
+
+        return faults.inject(self.cluster, fault, owner=self.namespace, **params)
+
+    def heal(self) -> list[Truth]:
+        """Heal every fault that this lab has injected; gives which."""
+        from glasshive.lab import faults
+
+        return faults.heal_all(self.cluster, owner=self.namespace)
