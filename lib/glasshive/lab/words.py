@@ -29,6 +29,8 @@ DROP_REASONS: dict[str, str] = {
     "icmp-unrelated": "it is an ICMP error about a connection that nobody has",
     "nat-collision": "the node's own packet would take the place of a masqueraded connection",
     "nat-no-address": "the node has no address of this family to masquerade with",
+    "policy": "policies select the pod, and none of their rules allows this: look at what they do allow",
+    "policy-deny": "a rule of a policy forbids exactly this: a rule that denies wins over any that allows",
     "wrong-pod": "it was handed to a pod that does not own its destination",
 }
 
