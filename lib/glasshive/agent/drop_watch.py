@@ -1,4 +1,4 @@
-"""Feature "drops": counters per reason and direction, and the last records of dropped packets.
+"""Feature "drops": counters per reason and direction, and the last records of dropped packets and of verdicts.
 
 The datapath writes records without waking anybody; they are fetched at a steady pace, and when somebody asks.
 """
@@ -33,6 +33,12 @@ class DropWatch:
         self._lost = objects.maps.get("events_lost")
         self._ring = RingBuffer(needed(objects, "maps", "events"), dtype_of(objects.btf, "gh_record"))
         self._records: deque[Any] = deque(maxlen=KEPT)
+        self._verdict_type = objects.number("gh_record_type", "GH_RECORD_VERDICT")
+        self._verdicts: deque[Any] = deque(maxlen=KEPT)
+        self._matches = {int(one): _word(one.name, "GH_POLICY_MATCH_") for one in objects.enum("gh_policy_match")}
+        self._words = {int(one): _word(one.name, "GH_POLICY_") for one in objects.enum("gh_policy_verdict")}
+        self._audited = objects.number("gh_record_flags", "GH_RECORD_AUDITED")
+        self._reply = objects.number("gh_record_flags", "GH_RECORD_REPLY")
         self._seen = 0
         self._task: asyncio.Task[None] | None = None
 
@@ -67,12 +73,19 @@ class DropWatch:
         recent = list(self._records)[-limit:] if limit > 0 else []
         return [self._row(record) for record in recent]
 
+    def verdicts(self, limit: int = KEPT) -> list[dict[str, Any]]:
+        """The last verdicts of policy, oldest first: what it said of connections when they began or were cut."""
+        self.fetch()
+        recent = list(self._verdicts)[-limit:] if limit > 0 else []
+        return [self._row(record) for record in recent]
+
     def fetch(self) -> None:
         """Take what is in the ring."""
         taken: Records = self._ring.take()
         found = taken[taken["type"] == self._drop_type]
         self._seen += len(found)
         self._records.extend(found[-KEPT:])
+        self._verdicts.extend(taken[taken["type"] == self._verdict_type][-KEPT:])
 
     async def _run(self) -> None:
         while True:
@@ -96,7 +109,30 @@ class DropWatch:
             "destinationIdentity": int(record["dst_identity"]),
             "ifindex": int(record["ifindex"]),
             "bytes": int(record["bytes"]),
+            **self._judgement(record),
         }
+
+    def _judgement(self, record: Any) -> dict[str, Any]:
+        """What policy said; nothing where it was not asked."""
+        verdict = int(record["verdict"])
+        if not verdict:
+            return {}
+        flags = int(record["flags"])
+        return {
+            "verdict": self._words.get(verdict, str(verdict)),
+            "match": self._matches.get(int(record["match"]), ""),
+            "audited": bool(flags & self._audited),
+            "reply": bool(flags & self._reply),
+            "policy": int(record["policy"]) >> 1,
+            "policyDirection": "egress" if int(record["policy"]) & 1 else "ingress",
+            "peer": int(record["peer"]),
+            "rule": int(record["rule"]),
+            "endpoint": int(record["endpoint"]),
+        }
+
+
+def _word(member: str, prefix: str) -> str:
+    return member.removeprefix(prefix).lower().replace("_", "-")
 
 
 _PROTOCOLS = {

@@ -31,6 +31,7 @@ def routes(agent: Agent) -> list[web.RouteDef]:
         web.get("/v1/maps/{name}", views.map_rows),
         web.get("/v1/drops", views.drops),
         web.get("/v1/drop-records", views.drop_records),
+        web.get("/v1/verdict-records", views.verdict_records),
         web.post("/cni", views.cni),
         *policy_http.routes(agent),
     ]
@@ -118,6 +119,13 @@ class AgentViews:
             return _answer({"error": f"limit is {limit!r}, not a number"}, 400)
         records = self._agent.drops.records(int(limit))
         return _answer({"records": records, "lost": self._agent.drops.lost})
+
+    async def verdict_records(self, request: web.Request) -> web.Response:
+        """The last verdicts of policy, one record each. ``?limit=`` for fewer."""
+        limit = request.query.get("limit", "100")
+        if not limit.isdigit():
+            return _answer({"error": f"limit is {limit!r}, not a number"}, 400)
+        return _answer({"records": self._agent.drops.verdicts(int(limit)), "lost": self._agent.drops.lost})
 
     async def cni(self, request: web.Request) -> web.Response:
         """A CNI request; CNI errors are answers like others (200), as the plugin reads the code."""

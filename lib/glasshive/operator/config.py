@@ -25,6 +25,7 @@ class OperatorConfig:
 
     pod_blocks: Sequence[Block] = POD_BLOCKS
     ca_pem: str = ""
+    cluster: str = "default"
     dns_addresses: Sequence[str] = ()
     job_retry_seconds: float = 10.0
     node_monitor_seconds: float = 5.0

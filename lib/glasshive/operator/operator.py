@@ -13,6 +13,7 @@ from typing import Protocol
 from glasshive.errors import GlasshiveError
 from glasshive.kube.backoff import Backoff
 from glasshive.kube.client import Client
+from glasshive.operator import policy_status
 from glasshive.operator.caches import Caches
 from glasshive.operator.cluster_dns import ClusterDnsController
 from glasshive.operator.config import OperatorConfig
@@ -80,6 +81,7 @@ class Operator:
             DisruptionController(context),
             EventExpiry(client),
             IdentityGarbage(client, config.identity_gc_seconds),
+            *policy_status.controllers(context),
         ]
         kinds = Kinds(self.caches)
         self.parts += [GarbageCollector(context, kinds), NamespaceController(context, kinds)]

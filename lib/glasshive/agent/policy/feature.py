@@ -20,6 +20,7 @@ from glasshive.agent.objects import needed
 from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.policy import settings as told
 from glasshive.agent.policy.cast import Cast
+from glasshive.agent.policy.kept import KeptForms
 from glasshive.agent.policy.kernel_rows import KernelRows
 from glasshive.agent.policy.runtime import RuntimeSettings
 from glasshive.agent.policy.settings import PolicySettings
@@ -70,7 +71,9 @@ class PolicyFeature:
         self.maps = PolicyMaps(*found)
         self.tables = PolicyTables(KernelRows(self.maps), Hands(self._flip, self._blocks, self._released))
         options = Options(cluster=config.cluster)
-        self.sources = PolicySources(client, options, self._on_objects)
+        self.sources = PolicySources(
+            client, options, self._on_objects, KeptForms(config.node_dir / "kept-policies.json")
+        )
         self.cast = Cast(
             datapath, view, identities, self.submit, nodes_by_cidr=config.policy_cidr_match_mode == "nodes"
         )
@@ -160,7 +163,7 @@ class PolicyFeature:
             restored=self._restored(),
         )
         changes: list[Change] = [PutObject(INIT_DENY)]
-        changes += [PutObject(parsed.policy) for _, parsed in self.sources.objects()]
+        changes += [PutObject(one) for one in self.sources.in_force()]
         changes += self.cast.identities()
         changes.append(PutSubject(HOST, self.cast.host()))
         changes += [PutSubject(owner_of(one), self.cast.subject(one)) for one in self._datapath.endpoints]

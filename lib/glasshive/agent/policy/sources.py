@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from glasshive.agent.policy.kept import KeptForms
 from glasshive.api import cidr_group, policies
 from glasshive.api.policy_lookups import service_facts
 from glasshive.api.policy_reading import CidrGroupFacts, Lookups, Options, Parsed, ServiceFacts, Use
@@ -35,15 +36,16 @@ Told = Callable[[list[PolicyObject], list[ObjectRef]], None]
 class _Held:
     obj: Object
     parsed: Parsed
-    valid: tuple[int, PolicyObject] | None
-    """The last form that could be enforced, with its generation."""
+    valid: Object | None
+    """The last form that could be enforced."""
 
 
 class PolicySources:
     """Informers of all kinds of policy and of what they refer to."""
 
-    def __init__(self, client: Client, options: Options, told: Told) -> None:
+    def __init__(self, client: Client, options: Options, told: Told, kept: KeptForms) -> None:
         self._options = options
+        self._kept = kept
         self._told = told
         self._held: dict[tuple[str, Key], _Held] = {}
         self._services: dict[Key, ServiceFacts] = {}
@@ -89,6 +91,11 @@ class PolicySources:
 
     # -- reading
 
+    def in_force(self) -> list[PolicyObject]:
+        """Every object as it is to be enforced."""
+        lookups = self.lookups()
+        return [self._read(held, lookups) for held in self._held.values()]
+
     def objects(self) -> list[tuple[Object, Parsed]]:
         """Every policy object as it is, with what was understood of it."""
         return [(held.obj, held.parsed) for held in self._held.values()]
@@ -122,6 +129,8 @@ class PolicySources:
     def _removed(self, where: tuple[str, Key]) -> None:
         held = self._held.pop(where, None)
         self._dirty.pop(where, None)
+        if held is not None:
+            self._kept.forget(held.obj)
         if held is not None and held.parsed is not _NOTHING:
             self._gone[held.parsed.policy.ref] = None
             self._schedule()
@@ -182,13 +191,21 @@ class PolicySources:
             self._told(put, gone)
 
     def _read(self, held: _Held, lookups: Lookups) -> PolicyObject:
+        """Read an object; what is not valid leaves its last valid form in force, also that of an earlier life."""
         held.parsed = policies.parse(held.obj, lookups, self._options)
-        generation = int(held.obj["metadata"].get("generation") or 0)
         if held.parsed.valid:
-            held.valid = generation, held.parsed.policy
-        else:
-            log.warning("%s is not valid: %s", held.parsed.policy.ref, held.parsed.policy.findings[0].message)
-        return held.parsed.policy
+            held.valid = held.obj
+            self._kept.forget(held.obj)
+            return held.parsed.policy
+        log.warning("%s is not valid: %s", held.parsed.policy.ref, held.parsed.policy.findings[0].message)
+        if held.valid is None:
+            held.valid = self._kept.get(held.obj)
+        if held.valid is None:
+            return held.parsed.policy
+        self._kept.keep(held.valid)
+        again = policies.parse(held.valid, lookups, self._options)
+        held.parsed = Parsed(held.parsed.policy, held.parsed.uses | again.uses)
+        return again.policy
 
 
 _NOTHING = Parsed(PolicyObject(ObjectRef("", "", "")), frozenset[Use]())

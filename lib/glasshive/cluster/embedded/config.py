@@ -15,6 +15,11 @@ The file is YAML with the field names of ``_FIELDS``; a mistake is one line that
       example.com: [203.0.113.10, "2001:db8:ffff::10"]
       www.example.com: [example.com]
     labels: ["k8s:app", "!team"] # which labels make identities: [source:][!]expression, as cilium's --labels
+    policyEnforcementMode: default # always: everybody is under default deny; never: nobody is judged
+    policyAuditMode: false       # what policy refuses passes, and is told
+    policyCIDRMatchMode: ""      # nodes: CIDR rules also mean nodes
+    allowLocalhost: auto         # policy: a node's own processes need a rule to reach its pods
+    identityGCSeconds: 900       # unused identities are deleted after that
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ from glasshive.identity.labels import LabelFilter
 DEFAULT_NAME = "hive"
 NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 ROUTING = ("native", "tunnel")
+POLICY_MODES = ("default", "always", "never")
 FAMILIES = ("ipv4", "ipv6")
 MAX_NODES = 1000
 _MIN_MTU, _MAX_MTU = 1280, 9000
@@ -56,6 +62,11 @@ _FIELDS = {
     "apiPort": "api_port",
     "worldNames": "world_names",
     "labels": "labels",
+    "policyEnforcementMode": "policy_enforcement",
+    "policyAuditMode": "policy_audit",
+    "policyCIDRMatchMode": "policy_cidr_match_mode",
+    "allowLocalhost": "allow_localhost",
+    "identityGCSeconds": "identity_gc_seconds",
 }
 
 
@@ -79,6 +90,11 @@ class ClusterConfig:
     api_port: int = 0
     world_names: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     labels: tuple[str, ...] = ()
+    policy_enforcement: str = "default"
+    policy_audit: bool = False
+    policy_cidr_match_mode: str = ""
+    allow_localhost: str = "auto"
+    identity_gc_seconds: int = 900
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -94,6 +110,11 @@ class ClusterConfig:
         object.__setattr__(self, "world_names", _world_names(self.world_names))
         object.__setattr__(self, "labels", tuple(self.labels.split() if isinstance(self.labels, str) else self.labels))
         LabelFilter(self.labels)
+        _choice("policy_enforcement", self.policy_enforcement, POLICY_MODES)
+        _choice("policy_audit", self.policy_audit, (True, False))
+        _choice("policy_cidr_match_mode", self.policy_cidr_match_mode, ("", "nodes"))
+        _choice("allow_localhost", self.allow_localhost, ("auto", "always", "policy"))
+        _number("identity_gc_seconds", self.identity_gc_seconds, 1, 86_400)
 
     def _check_families(self) -> None:
         families = tuple(self.ip_families) if isinstance(self.ip_families, list | tuple) else (self.ip_families,)
@@ -180,9 +201,9 @@ def _number(name: str, value: object, low: int, high: int) -> None:
         raise UsageError(f"{name}: {value!r} is not allowed; allowed: a whole number from {low} to {high}")
 
 
-def _choice(name: str, value: object, allowed: tuple[str, ...]) -> None:
+def _choice(name: str, value: object, allowed: tuple[str | bool, ...]) -> None:
     if value not in allowed:
-        raise UsageError(f"{name}: {value!r} is not allowed; allowed: {', '.join(allowed)}")
+        raise UsageError(f"{name}: {value!r} is not allowed; allowed: {', '.join(str(one) for one in allowed)}")
 
 
 def _networks(name: str, given: object, families: tuple[str, ...], usual: Mapping[str, str]) -> tuple[str, ...]:

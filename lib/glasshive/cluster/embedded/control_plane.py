@@ -86,4 +86,10 @@ def operator_config(config: ClusterConfig, ca_pem: str) -> OperatorConfig:
         Block.parse(cidr, config.node_prefix_lengths[family])
         for family, cidr in zip(config.ip_families, config.pod_cidrs, strict=True)
     ]
-    return OperatorConfig(pod_blocks=blocks, ca_pem=ca_pem, dns_addresses=addresses.dns_addresses(config))
+    return OperatorConfig(
+        pod_blocks=blocks,
+        ca_pem=ca_pem,
+        cluster=config.name,
+        dns_addresses=addresses.dns_addresses(config),
+        identity_gc_seconds=config.identity_gc_seconds,
+    )

@@ -73,6 +73,10 @@ def agent_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> Age
         service_cidrs=config.service_cidrs,
         host_services=tuple(addresses.dns_addresses(config)),
         labels=config.labels,
+        policy_enforcement=config.policy_enforcement,
+        policy_audit=config.policy_audit,
+        policy_cidr_match_mode=config.policy_cidr_match_mode,
+        allow_localhost=config.allow_localhost,
         mtu=config.mtu,
         map_entries=map_entries(config.nodes),
     )

@@ -1,0 +1,132 @@
+"""What is said of a policy object in its status: whether it makes sense, and what of it cannot be enforced.
+
+Written once per change of the object or of what it refers to; agents write nothing. Kinds whose status has no
+conditions (NetworkPolicy) are answered with an event when they do not make sense.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
+
+from glasshive.api import cidr_group, policies
+from glasshive.api.policy_lookups import of_objects
+from glasshive.api.policy_reading import Lookups, Options, Use
+from glasshive.api.policy_status import status_conditions
+from glasshive.api.resources import ENDPOINT_SLICE, NODE, SERVICE, Resource
+from glasshive.kube.informer import EventType
+from glasshive.kube.objects import Key, Object, is_terminating
+from glasshive.model.address import Prefix
+from glasshive.operator.clock import now_text
+from glasshive.operator.controller import Context, Controller
+
+COMPONENT = "policy-controller"
+_KEPT = re.compile(r"\(generation (\d+) stays enforced\)")
+
+
+class References:
+    """What policies refer to, as one value; rebuilt when something of it has changed."""
+
+    def __init__(self, context: Context) -> None:
+        kinds = (SERVICE, ENDPOINT_SLICE, cidr_group.CILIUM_CIDR_GROUP, NODE)
+        self.needs = [context.caches.of(one) for one in kinds]
+        self._known: Lookups | None = None
+        self._listeners: list[Callable[[str, str, str], None]] = []
+        for collection in self.needs[:3]:
+            collection.on_event(self._on_event)
+
+    def listen(self, listener: Callable[[str, str, str], None]) -> None:
+        """Have ``listener`` told of the kind, namespace and name of what has changed."""
+        self._listeners.append(listener)
+
+    def lookups(self) -> Lookups:
+        """All of it."""
+        if self._known is None:
+            found = [obj for collection in self.needs[:3] for obj in collection.values()]
+            self._known = of_objects(found, tuple(self._cluster_prefixes()))
+        return self._known
+
+    def _cluster_prefixes(self) -> Iterable[Prefix]:
+        for node in self.needs[3].values():
+            spec, status = node.get("spec") or {}, node.get("status") or {}
+            yield from (Prefix.parse(text) for text in spec.get("podCIDRs") or ())
+            internal = (one for one in status.get("addresses") or () if one.get("type") == "InternalIP")
+            yield from (Prefix.parse(one["address"]) for one in internal)
+
+    def _on_event(self, _: EventType, old: Object | None, new: Object | None) -> None:
+        obj = new or old
+        assert obj is not None
+        self._known = None
+        kind, name = obj["kind"], obj["metadata"]["name"]
+        if kind == ENDPOINT_SLICE.kind:
+            kind, name = SERVICE.kind, (obj["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
+        for listener in self._listeners:
+            listener(kind, obj["metadata"].get("namespace", ""), name)
+
+
+class PolicyStatusController(Controller):
+    """Judges the objects of one kind."""
+
+    name: ClassVar[str] = "policy-status"
+    workers: ClassVar[int] = 1
+
+    def __init__(self, context: Context, resource: Resource, references: References, options: Options) -> None:
+        self._objects = context.caches.of(resource)
+        super().__init__(context, [self._objects, *references.needs])
+        self._resource = resource
+        self._references = references
+        self._options = options
+        self._uses: dict[Key, frozenset[Use]] = {}
+        self._objects.on_event(self.enqueue)
+        references.listen(self._on_reference)
+
+    def _on_reference(self, kind: str, namespace: str, name: str) -> None:
+        for key, uses in self._uses.items():
+            if any(use.concerns(kind, namespace, name) for use in uses):
+                self.queue.add(key)
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Judge one object and say so, if it has not been said yet."""
+        obj = self._objects.get(key[1], key[0])
+        if obj is None or is_terminating(obj):
+            self._uses.pop(key, None)
+            return None
+        whole = {"apiVersion": self._resource.api_version, "kind": self._resource.kind, **obj}
+        parsed = policies.parse(whole, self._references.lookups(), self._options)
+        self._uses[key] = parsed.uses
+        if self._resource.subresource("status") is None:
+            if not parsed.valid:
+                finding = parsed.policy.findings[0]
+                self.context.events.warning(whole, "InvalidPolicy", f"{finding.path}: {finding.message}", COMPONENT)
+            return None
+        wanted = conditions(whole, parsed.policy.findings, parsed.policy.rules)
+        if (obj.get("status") or {}).get("conditions") != wanted:
+            await self._objects.patch(obj, {"status": {"conditions": wanted}}, subresource="status")
+        return None
+
+
+def conditions(obj: Object, findings: Any, rules: Any) -> list[Object]:
+    """The object's conditions. That a policy is in force is not claimed: nobody has looked on every node."""
+    found = status_conditions(obj, findings, rules, now=now_text(), kept_generation=kept(obj))
+    return [one for one in found if one["type"] != "Enforced" or one["status"] == "False"]
+
+
+def kept(obj: Object) -> int | None:
+    """The generation that was valid last, by what the status says; None if there was none."""
+    known = (obj.get("status") or {}).get("conditions") or ()
+    valid: Object = next((one for one in known if one.get("type") == "Valid"), {})
+    if valid.get("status") == "True":
+        return valid.get("observedGeneration")
+    told = _KEPT.search(valid.get("message") or "")
+    return int(told[1]) if told else None
+
+
+def controllers(context: Context) -> list[PolicyStatusController]:
+    """One controller for every kind of policy."""
+    references = References(context)
+    options = Options(cluster=context.config.cluster)
+    kinds: dict[tuple[str, str], Resource] = {}
+    for kind in policies.KINDS.values():
+        kinds.setdefault((kind.resource.group, kind.resource.plural), kind.resource)
+    return [PolicyStatusController(context, one, references, options) for one in kinds.values()]
