@@ -66,7 +66,7 @@ class Http:
             assert answer.status == 200, await answer.text()
 
             async def following() -> Object:
-                line = await asyncio.wait_for(answer.content.readline(), 5)
+                line = await asyncio.wait_for(answer.content.readline(), 60)
                 found: Object = json.loads(line) if line else {}
                 return found
 
@@ -80,7 +80,7 @@ async def serving(folder: Path, **options: Any) -> AsyncIterator[Http]:
     await server.start()
     try:
         connector = aiohttp.UnixConnector(str(folder / "api.sock"), limit=0)
-        timeout = aiohttp.ClientTimeout(total=30)
+        timeout = aiohttp.ClientTimeout(total=300)
         async with aiohttp.ClientSession(connector=connector, timeout=timeout, read_bufsize=1 << 24) as session:
             yield Http(session, server)
     finally:

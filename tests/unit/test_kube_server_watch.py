@@ -1,7 +1,6 @@
 """Lists and watches over HTTP: revisions, pages, resumption, bookmarks, 410, and what survives the server's death."""
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -187,48 +186,6 @@ def test_a_client_that_leaves_is_forgotten(tmp_path: Path) -> None:
     run(tmp_path, test)
 
 
-def test_many_watchers_under_churn_lose_nothing(tmp_path: Path) -> None:
-    """200 watchers; every one ends with the state that a list shows."""
-
-    async def test(http: Http) -> None:
-        states: list[dict[str, str]] = [{} for _ in range(200)]
-
-        async def follow(state: dict[str, str], opened: asyncio.Semaphore) -> None:
-            async with http.session.get("http://x" + ALL_CMS, params={"watch": "1"}) as answer:
-                opened.release()
-                async for line in answer.content:
-                    event = json.loads(line)
-                    meta = event["object"]["metadata"]
-                    if event["type"] == "DELETED":
-                        del state[meta["name"]]
-                    else:
-                        state[meta["name"]] = meta["resourceVersion"]
-                    if meta["name"] == "last":
-                        return
-
-        opened = asyncio.Semaphore(0)
-        followers = [asyncio.create_task(follow(state, opened)) for state in states]
-        for _ in followers:
-            await opened.acquire()
-
-        async def churn(k: int) -> None:
-            for n in range(25):
-                (await http("POST", CMS, config_map(f"c{k}-{n}"))).ok()
-                (await http("PATCH", f"{CMS}/c{k}-{n}", {"data": {"x": "1"}}, MERGE)).ok()
-                if n % 2:
-                    (await http("DELETE", f"{CMS}/c{k}-{n}")).ok()
-
-        await asyncio.gather(*(churn(k) for k in range(8)))
-        await _make(http, "last")
-        await asyncio.wait_for(asyncio.gather(*followers), 30)
-        listed = {
-            i["metadata"]["name"]: i["metadata"]["resourceVersion"] for i in (await http("GET", CMS)).ok()["items"]
-        }
-        assert all(state == listed for state in states)
-
-    run(tmp_path, test)
-
-
 _RUNNER = """
 import asyncio, sys
 from glasshive.kube.server import Server
@@ -236,7 +193,7 @@ async def main():
     server = Server(sys.argv[1] + "/store.db", socket=sys.argv[1] + "/api.sock", port=None)
     await server.start()
     print("up", flush=True)
-    await asyncio.sleep(60)
+    await asyncio.sleep(600)
 asyncio.run(main())
 """
 
@@ -274,9 +231,12 @@ def test_kill_during_writes_loses_nothing_acknowledged(tmp_path: Path) -> None:
             return {i["metadata"]["name"]: i["metadata"]["resourceVersion"] for i in (await answer.json())["items"]}
 
     async def until_killed(victim: int, round_: int) -> None:
-        loop = asyncio.get_running_loop()
-        loop.call_later(0.4, os.kill, victim, signal.SIGKILL)
-        await write(acknowledged, round_)
+        writing = asyncio.create_task(write(acknowledged, round_))
+        enough = len(acknowledged) + 60  # of what is on the way then, some is written and some is not
+        while len(acknowledged) < enough:  # noqa: ASYNC110 - the answers of 16 writers
+            await asyncio.sleep(0)
+        os.kill(victim, signal.SIGKILL)
+        await writing
 
     acknowledged: dict[str, Any] = {}
     process = _start(tmp_path)
@@ -286,7 +246,6 @@ def test_kill_during_writes_loses_nothing_acknowledged(tmp_path: Path) -> None:
             process.wait()
             process = _start(tmp_path)
             after = asyncio.run(found())
-            assert len(acknowledged) > 50 * (round_ + 1)
             assert {name: after.get(name) for name in acknowledged} == acknowledged
     finally:
         process.kill()
