@@ -1,4 +1,4 @@
-"""``glasshive policy``: check policies before they are applied."""
+"""``glasshive policy``: check policies before they are applied, see what they do, and ask why."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from glasshive.cli.options import output_option
+from glasshive.cli.options import cluster_option, find_cluster, output_option
 
 
 @click.group()
@@ -46,6 +46,101 @@ def validate(files: tuple[str, ...], output: str, *, node_selectors: bool) -> in
     parts = [_count(objects, "object") + " checked", *(_count(number, word) for word, number in counts.items())]
     click.echo(", ".join(parts), err=True)
     return int(failed)
+
+
+@policy.command("get")
+@cluster_option
+@output_option
+def policy_get(cluster: str | None, output: str) -> None:
+    """Show the policy objects as the nodes understand them, with the revision of their tables."""
+    from glasshive.cli.output import print_json, print_rows
+
+    rows = find_cluster(cluster).policy()
+    if output == "json":
+        print_json(list(rows))
+        return
+    print_rows(rows)
+    click.echo(rows.caption.replace("policies (revision ", "Revision: ").removesuffix(")"))
+
+
+@policy.command("selectors")
+@cluster_option
+@output_option
+@click.argument("node")
+def policy_selectors(cluster: str | None, node: str, output: str) -> None:
+    """Show the peers that rules name on NODE, and which identities they mean now."""
+    from glasshive.cli.output import print_json, print_rows
+    from glasshive.cluster import policies
+
+    rows = policies.selectors(find_cluster(cluster).backend, node)
+    if output == "json":
+        print_json(list(rows))
+    else:
+        print_rows(rows)
+
+
+@policy.command("trace")
+@cluster_option
+@output_option
+@click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Objects, as if they were applied.")
+@click.option("--offline", is_flag=True, help="Only the objects of the files, no cluster.")
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.argument("packet", metavar="PORT/PROTO")
+def policy_trace(  # noqa: PLR0917 - what the command line says
+    cluster: str | None, output: str, files: tuple[str, ...], source: str, destination: str, packet: str,
+    *, offline: bool,
+) -> int:  # fmt: skip
+    """Say from the objects whether a connection would pass, and why. Exit status 1: it would not.
+
+    SRC and DST: [namespace/]pod (or a workload), an address, node/NAME, or labels as in default:app=web,tier=front.
+    """
+    from glasshive.agent.policy.answers import to_json
+    from glasshive.cli.output import print_json
+    from glasshive.cluster import manifests
+    from glasshive.cluster.policy_trace import Scene, traced
+
+    if offline:
+        scene = Scene([one for file in files for one in manifests.load(Path(file))])
+        found = traced(scene, source, destination, packet)
+    else:
+        found = find_cluster(cluster).policy_trace(source, destination, packet, files)
+    if output == "json":
+        sides = {name: to_json(one) if one else None for name, one in
+                 (("egress", found.egress), ("ingress", found.ingress))}  # fmt: skip
+        print_json({"allowed": found.allowed, **sides})
+    else:
+        click.echo(found.text())
+    return 0 if found.allowed else 1
+
+
+@policy.command("explain")
+@cluster_option
+@output_option
+@click.option("--refused", is_flag=True, help="Only flows that policy has refused (or would have, in audit mode).")
+@click.argument("source", metavar="[SRC", required=False, default="")
+@click.argument("destination", metavar="DST", required=False, default="")
+@click.argument("packet", metavar="PORT/PROTO]", required=False, default="")
+def policy_explain(
+    cluster: str | None, output: str, source: str, destination: str, packet: str, *, refused: bool
+) -> None:
+    """Say why the last such flow passed or was refused, from what the kernels did: both sides' words.
+
+    SRC and DST: [namespace/]pod, node or address. Without any: the last flow that was refused.
+    """
+    from glasshive.cli.output import print_json
+    from glasshive.cluster.policy_flows import flow_line
+
+    found = find_cluster(cluster).policy_explain(source, destination, packet, refused=refused or not source)
+    if output == "json":
+        print_json(found)
+        return
+    for one in found:
+        click.echo(flow_line(one["flow"]))
+        click.echo(one["text"])
+        if one["changed"]:
+            click.echo("  (policies have changed since: this is what they say now)")
+        click.echo("")
 
 
 def _texts(names: tuple[str, ...]) -> list[tuple[str, str]]:

@@ -10,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
 from glasshive.api.resources import NODE, POD, Resource
@@ -24,6 +24,9 @@ from glasshive.cluster.progress import Progress
 from glasshive.cluster.rows import Rows
 from glasshive.errors import ApiError, ClusterError, GlasshiveError, NotFoundError, UsageError
 from glasshive.model.cluster import ClusterStatus, Completed, PodStatus, Topology
+
+if TYPE_CHECKING:
+    from glasshive.policy.trace import Trace
 
 DEFAULT_NAMESPACE = "default"
 UP_SECONDS = 120.0
@@ -284,6 +287,37 @@ class Cluster:
             return policies.objects(self.backend, self._node_names())
         node, found = policies.place(self.backend, self._node_names(), endpoint)
         return policies.policy_map(self.backend, node, found)
+
+    def policy_trace(self, source: str, destination: str, packet: str, files: Sequence[str] = ()) -> Trace:
+        """Would a connection pass, by the cluster's objects (and those of ``files``, as if they were applied)?"""
+        from glasshive.cluster import policy_trace
+
+        objects = [one for kind in policy_trace.kinds() for one in self.api.list(kind)[0]]
+        objects += [one for file in files for one in manifests.load(Path(file))]
+        settings = policy_trace.settings_of(self.config.policy_enforcement, self.config.allow_localhost, objects)
+        return policy_trace.traced(policy_trace.Scene(objects, self.name), source, destination, packet, settings)
+
+    def policy_explain(
+        self, source: str = "", destination: str = "", packet: str = "", *, refused: bool = False
+    ) -> list[dict[str, Any]]:
+        """Why policy said what it said of the last such flow, from the kernel's records: one answer for each side."""
+        from glasshive.cluster import policy_flows
+
+        protocol, port = policy_flows.packet_of(packet) if packet else ("", None)
+        from_, to = self._addresses(source), self._addresses(destination)
+        wanted = policy_flows.Wanted(from_, to, protocol, port, refused)
+        return policy_flows.explain_last(self.backend, self._node_names(), wanted)
+
+    def _addresses(self, name: str) -> frozenset[str]:
+        """Addresses of an address, a pod or a node; none for no name."""
+        namespace, slash, pod = name.partition("/")
+        for one in self.pods(None) if name else ():
+            if (one.namespace, one.name) == ((namespace, pod) if slash else (DEFAULT_NAMESPACE, name)):
+                return frozenset(one.addresses)
+        for node in self.topology().nodes if name else ():
+            if node.name == name:
+                return frozenset(node.addresses)
+        return frozenset([name] if name else [])
 
     def _node_names(self, node: str = "") -> list[str]:
         return [node] if node else [one.name for one in self.topology().nodes]

@@ -29,7 +29,7 @@ from glasshive.agent.policy.tables import Hands, PolicyTables
 from glasshive.agent.view import ClusterView
 from glasshive.api.policy_reading import Options
 from glasshive.endpoint.table import Sandbox, owner_of
-from glasshive.errors import DeadlineError, GlasshiveError
+from glasshive.errors import DeadlineError, GlasshiveError, NotFoundError
 from glasshive.kube.client import Client
 from glasshive.maps import policy as maps
 from glasshive.maps.policy import PolicyMaps
@@ -254,6 +254,15 @@ class PolicyFeature:
         now = endpoint.enforcement
         on = "Disabled (Audit)" if now.audit else "Enabled"
         return on if now.ingress else "Disabled", on if now.egress else "Disabled"
+
+    def subject_of(self, number: int) -> tuple[str, str]:
+        """The engine's name of a local endpoint (0: the node itself), and what people call it. NotFoundError."""
+        if not number:
+            return HOST, f"node {self._config.node}"
+        endpoint = self._datapath.endpoints.get(number)
+        if endpoint is None:
+            raise NotFoundError(f"endpoint {number} is not there any more")
+        return owner_of(endpoint), str(endpoint.pod)
 
     def set_audit(self, endpoint: Endpoint, audit: bool) -> None:
         """Switch one endpoint's audit mode."""

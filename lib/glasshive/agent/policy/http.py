@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
+from glasshive.agent.policy.answers import explained
 from glasshive.agent.policy.settings import truth_of
 from glasshive.agent.policy.views import PolicyViews, find_endpoint
 from glasshive.errors import GlasshiveError, NotFoundError, UsageError
@@ -32,6 +33,7 @@ def routes(agent: Agent) -> list[web.RouteDef]:
         web.get("/v1/policy", _answering(views.objects)),
         web.get("/v1/policy/selectors", _answering(views.selectors)),
         web.get("/v1/policy/map", _answering(views.policy_map)),
+        web.post("/v1/policy/explain", _answering(views.explain)),
         web.get("/v1/ipcache", _answering(views.ipcache)),
         web.get("/v1/ct", _answering(views.connections)),
     ]
@@ -116,6 +118,10 @@ class PolicyRoutes:
         name = request.query.get("endpoint")
         found = find_endpoint(self._agent.datapath.endpoints, name) if name else None
         return self._views.map_rows(found)
+
+    async def explain(self, request: web.Request) -> Any:
+        """Why an endpoint's policy says what it says of a packet."""
+        return explained(self._agent.policy, await _body(request))
 
     async def ipcache(self, _: web.Request) -> Any:
         """The ipcache with each entry's source and labels."""

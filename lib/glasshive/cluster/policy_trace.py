@@ -1,0 +1,169 @@
+"""Would this connection pass? From objects alone: those of a cluster, those of files, or both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from glasshive.agent.facts import named_ports, pod_labels
+from glasshive.agent.policy import settings
+from glasshive.api import policies
+from glasshive.api.policy_lookups import of_objects
+from glasshive.api.policy_reading import Options
+from glasshive.cluster.policy_flows import PROTOCOLS, packet_of
+from glasshive.errors import NotFoundError, UsageError
+from glasshive.kube.objects import labels_of
+from glasshive.model.address import Prefix
+from glasshive.model.labels import SOURCE_K8S, SOURCE_RESERVED, Label, Labels
+from glasshive.model.policy import PolicyObject, SubjectKind
+from glasshive.policy.ports import NamedPort
+from glasshive.policy.resolve import Settings
+from glasshive.policy.trace import Party, Trace, trace
+
+Object = dict[str, Any]
+_TEMPLATES = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
+
+
+class Scene:
+    """Objects, and the parties among them. ``cluster`` names the cluster in labels."""
+
+    def __init__(self, objects: Iterable[Object], cluster: str = "default") -> None:
+        self._objects = list(objects)
+        self._cluster = cluster
+        self._nodes: dict[str, str] = {}
+        """On which node the parties are."""
+        self._namespaces = {
+            one["metadata"]["name"]: labels_of(one) for one in self._objects if one.get("kind") == "Namespace"
+        }
+
+    def policies(self) -> list[PolicyObject]:
+        """Every policy among the objects; UsageError for one that makes no sense."""
+        lookups, options = of_objects(self._objects), Options(cluster=self._cluster)
+        kinds = {(kind.resource.api_version, kind.resource.kind) for kind in policies.KINDS.values()}
+        found = []
+        for one in self._objects:
+            if (one.get("apiVersion"), one.get("kind")) not in kinds:
+                continue
+            parsed = policies.parse(one, lookups, options)
+            if not parsed.valid:
+                first = next(finding for finding in parsed.policy.findings if finding.severity == "error")
+                raise UsageError(f"{parsed.policy.ref}: {first.path}: {first.message}")
+            found.append(parsed.policy)
+        return found
+
+    def party(self, name: str) -> Party:
+        """The party of a name: an address, ``node/NAME``, ``[namespace/]pod``, or ``[namespace:]key=value,...``."""
+        if "=" in name:
+            return self._by_labels(name)
+        if name.startswith("node/"):
+            return self._node(name)
+        try:
+            return self._by_address(Prefix.parse(name))
+        except UsageError:
+            return self._pod(name)
+
+    def seen_by(self, node: Party, other: Party) -> Party:
+        """A node as the other side sees it: ``host`` to its own pods, ``remote-node`` to everybody else."""
+        if node.kind is not SubjectKind.NODE or f"node/{self._nodes.get(other.name)}" != node.name:
+            return node
+        return replace(node, peer_labels=Labels.of([Label(SOURCE_RESERVED, "host")]))
+
+    def _by_labels(self, text: str) -> Party:
+        namespace, colon, rest = text.partition(":")
+        if not colon:
+            namespace, rest = "default", text
+        pairs = dict(part.partition("=")[::2] for part in rest.split(","))
+        pod = {"metadata": {"name": text, "namespace": namespace, "labels": pairs}}
+        return Party(text, self._labels(pod))
+
+    def _by_address(self, prefix: Prefix) -> Party:
+        for one in self._objects:
+            status = one.get("status") or {}
+            if one.get("kind") == "Pod" and not (one.get("spec") or {}).get("hostNetwork"):
+                if any(Prefix.parse(ip["ip"]) == prefix for ip in status.get("podIPs") or ()):
+                    return self._of_pod(one)
+            elif one.get("kind") == "Node" and prefix in _node_addresses(one):
+                return self._of_node(one)
+        return Party(str(prefix).removesuffix("/32").removesuffix("/128"), addresses=(prefix,), kind=None)
+
+    def _node(self, name: str) -> Party:
+        for one in self._objects:
+            if one.get("kind") == "Node" and one["metadata"]["name"] == name.removeprefix("node/"):
+                return self._of_node(one)
+        raise NotFoundError(f"there is no {name}")
+
+    def _of_node(self, node: Object) -> Party:
+        labels = [Label(SOURCE_K8S, key, value) for key, value in labels_of(node).items()]
+        return Party(
+            f"node/{node['metadata']['name']}",
+            Labels.of([Label(SOURCE_RESERVED, "host"), *labels]),
+            tuple(_node_addresses(node)),
+            kind=SubjectKind.NODE,
+            peer_labels=Labels.of([Label(SOURCE_RESERVED, "remote-node")]),
+        )
+
+    def _pod(self, name: str) -> Party:
+        namespace, slash, rest = name.partition("/")
+        wanted = (namespace, rest) if slash else ("default", name)
+        for one in self._objects:
+            meta = one.get("metadata") or {}
+            if (meta.get("namespace") or "default", meta.get("name")) != wanted:
+                continue
+            if one.get("kind") == "Pod":
+                return self._of_pod(one)
+            if one.get("kind") in _TEMPLATES:
+                template = one["spec"]["template"]
+                meta = {**(template.get("metadata") or {}), "name": wanted[1], "namespace": wanted[0]}
+                return self._of_pod({**template, "metadata": meta})
+        raise NotFoundError(
+            f"{name} is no pod and no workload here",
+            hint="name a pod, an address, node/NAME, or labels: namespace:app=web,tier=front",
+        )
+
+    def _of_pod(self, pod: Object) -> Party:
+        meta, status = pod["metadata"], pod.get("status") or {}
+        addresses = tuple(Prefix.parse(one["ip"]) for one in status.get("podIPs") or ())
+        names = frozenset(NamedPort(*one) for one in named_ports(pod.get("spec") or {}))
+        name = f"{meta.get('namespace') or 'default'}/{meta['name']}"
+        self._nodes[name] = (pod.get("spec") or {}).get("nodeName") or ""
+        return Party(name, self._labels(pod), addresses, names)
+
+    def _labels(self, pod: Object) -> Labels:
+        namespace = pod["metadata"].get("namespace") or "default"
+        known = self._namespaces.get(namespace, {"kubernetes.io/metadata.name": namespace})
+        return pod_labels(pod, known, self._cluster)
+
+
+def traced(scene: Scene, source: str, destination: str, packet: str, told: Settings | None = None) -> Trace:
+    """What the scene's policies say of a connection: ``packet`` is ``8080/TCP``."""
+    protocol, port = packet_of(packet)
+    if port is None and not protocol.startswith("ICMP"):
+        raise UsageError(f"{packet!r} has no port", hint=f"write 8080/{protocol}")
+    one, other = scene.party(source), scene.party(destination)
+    one, other = scene.seen_by(one, other), scene.seen_by(other, one)
+    return trace(scene.policies(), one, other, (PROTOCOLS[protocol], port or 0), told)
+
+
+def settings_of(mode: str, allow_localhost: str, objects: Iterable[Object]) -> Settings:
+    """Settings of a cluster, with what its ConfigMap says over them."""
+    base = settings.PolicySettings(settings.mode_of(mode))
+    for one in objects:
+        meta = one.get("metadata") or {}
+        if one.get("kind") == "ConfigMap" and meta.get("name") == settings.CONFIG_NAME:
+            base = settings.merged(base, one.get("data") or {}, settings.MODE_KEY, settings.AUDIT_KEY)
+    return Settings(mode=base.mode, allow_localhost=allow_localhost != "policy")
+
+
+def kinds() -> Sequence[Any]:
+    """Resources that a trace in a cluster reads."""
+    from glasshive.agent.policy.sources import policy_resources
+    from glasshive.api.cidr_group import CILIUM_CIDR_GROUP
+    from glasshive.api.resources import CONFIG_MAP, ENDPOINT_SLICE, NAMESPACE, NODE, POD, SERVICE
+
+    return [CONFIG_MAP, NAMESPACE, NODE, POD, SERVICE, ENDPOINT_SLICE, CILIUM_CIDR_GROUP, *policy_resources()]
+
+
+def _node_addresses(node: Object) -> list[Prefix]:
+    listed = (node.get("status") or {}).get("addresses") or ()
+    return [Prefix.parse(one["address"]) for one in listed if one.get("type") == "InternalIP"]
