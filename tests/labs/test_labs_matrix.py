@@ -41,5 +41,5 @@ def test_the_matrix(entry: LabEntry, seed: int, cluster: Cluster) -> None:
         pytest.skip(f"this machine lacks {', '.join(missing)}: see glasshive doctor")
     cases = list(prove(cluster, entry, [seed]))
     assert not [str(case) for case in cases if case.trouble]
-    wanted = sum(1 + len(task.solutions) + len(task.mutants) for task in tasks_of(entry.topic))
+    wanted = sum(2 + len(task.solutions) + len(task.mutants) for task in tasks_of(entry.topic))
     assert len(cases) == wanted

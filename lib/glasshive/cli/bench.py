@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from glasshive.errors import PermissionNeededError
+
+if TYPE_CHECKING:
+    from glasshive.bench.measure import Result
 
 
 @click.command()
@@ -20,17 +24,18 @@ from glasshive.errors import PermissionNeededError
 def bench(names: tuple[str, ...], output: str, save: Path | None, *, quick: bool) -> None:
     """Measure beside peers in one run: load, up, pods, api, stream, rr, crr (default: all).
 
-    Contenders take turns in short slices; best, median and work per CPU second are shown.
+    Contenders take turns in short slices; best, median and work per CPU second are shown. ``labs``, if it is named,
+    measures how long checks take.
     """
     from rich.console import Console
 
-    from glasshive.bench import catalogue, report
+    from glasshive.bench import report
 
     if os.geteuid() != 0:
         raise PermissionNeededError("benchmarks make namespaces and load programs", hint="run as root")
     console = Console(soft_wrap=True)
     results = []
-    for result in catalogue.run(names, quick=quick, progress=_progress):
+    for result in _results(names, quick=quick):
         results.append(result)
         if output == "text":
             report.show(result, console)
@@ -39,6 +44,18 @@ def bench(names: tuple[str, ...], output: str, save: Path | None, *, quick: bool
         click.echo(text)
     if save is not None:
         save.write_text(text + "\n", encoding="utf-8")
+
+
+def _results(names: tuple[str, ...], *, quick: bool) -> Iterator[Result]:
+    """Those of the catalogue; labs stand above it, and are no part of "all"."""
+    from glasshive.bench import catalogue
+    from glasshive.lab import measure
+
+    others = tuple(name for name in names if name != measure.NAME)
+    if others or not names:
+        yield from catalogue.run(others, quick=quick, progress=_progress)
+    if measure.NAME in names:
+        yield measure.bench(quick=quick, progress=_progress(measure.NAME))
 
 
 def _progress(name: str) -> Callable[[int, int], None]:

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
 __all__ = ["open_lab"]
 
 
-def open_lab(wanted: str, *, cluster: str = "", seed: int | None = None) -> Lab:
+def open_lab(
+    wanted: str, *, cluster: str = "", seed: int | None = None, tier: int | None = None, backend: str = ""
+) -> Lab:
     """Prepare a lab: check the machine, find or bring up its cluster, make its namespace. ``glasshive.lab(...)``.
 
     ``seed`` picks the variant of its tasks (0 unless told otherwise; a lab that was begun goes on with its own).
+    ``tier`` is how practised one is: at 2 the last hint is not given, at 3 only the first is. ``backend``: what the
+    cluster is made of, embedded unless told otherwise; the cells are the same on each that the lab runs on.
     """
     from glasshive.lab.kit import Lab
 
-    return Lab.open(wanted, cluster=cluster, seed=seed)
+    return Lab.open(wanted, cluster=cluster, seed=seed, tier=tier, backend=backend)
 
 
 class _Callable(ModuleType):

@@ -32,7 +32,7 @@ class ReadOnlyApi(ApiClient):
 
 
 class ClusterReader:
-    """Reads one cluster for the checks of one lab, whose pods live in ``namespace``. Nothing is kept between calls."""
+    """Reads one cluster for the checks of one lab, whose pods live in ``namespace``. Nothing that was read is kept."""
 
     def __init__(self, cluster: Cluster, namespace: str) -> None:
         self.namespace = namespace
@@ -40,6 +40,7 @@ class ClusterReader:
         self.config = cluster.config
         self._backend = cluster.backend
         self._api = ReadOnlyApi(cluster.backend.api())
+        self._maps: dict[Path, tuple[int, Map]] = {}
 
     # --- objects ---
 
@@ -87,14 +88,22 @@ class ClusterReader:
 
     def rows(self, node: str, name: str, **where: object) -> list[Row]:
         """Rows of a node's BPF map that have these values in these columns, read through a read-only descriptor."""
-        with Map.open(self.pins(node) / "maps" / name, read_only=True) as kernel:
-            found = rows_of(kernel)
+        found = rows_of(self._map(node, name))
         return [row for row in found if all(str(row.get(key)) == str(value) for key, value in where.items())]
 
     def map_facts(self, node: str, name: str) -> Row:
         """``{id, entries, max_entries}`` of a node's BPF map."""
-        with Map.open(self.pins(node) / "maps" / name, read_only=True) as kernel:
-            return {"id": kernel.id, "entries": len(kernel.items()[0]), "max_entries": kernel.max_entries}
+        kernel = self._map(node, name)
+        return {"id": kernel.id, "entries": len(kernel.items()[0]), "max_entries": kernel.max_entries}
+
+    def _map(self, node: str, name: str) -> Map:
+        """A node's map, read-only. Kept open, as reading its types costs 25 ms; a pin that was made anew is noticed."""
+        pin = self.pins(node) / "maps" / name
+        inode = pin.stat().st_ino if pin.exists() else 0
+        held = self._maps.get(pin)
+        if held is None or held[0] != inode:
+            held = self._maps[pin] = inode, Map.open(pin, read_only=True)
+        return held[1]
 
     def links(self, node: str) -> list[Row]:
         """Links that hold programs on a node: ``pin id type attach_type program program_id ifindex``."""

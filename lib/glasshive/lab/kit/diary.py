@@ -13,7 +13,7 @@ from typing import Any
 from glasshive.errors import UsageError
 from glasshive.lab.grading.score import TaskResult
 from glasshive.lab.progress import store
-from glasshive.lab.progress.standing import of_task
+from glasshive.lab.progress.standing import of_task, standings
 from glasshive.lab.progress.store import ProgressStore
 
 _MOST_OBSERVED = 400
@@ -59,6 +59,19 @@ class Diary:
             told, self.notice = self.notice, ""
             return told
         return "this task was passed earlier, and is broken now" if before and not result else ""
+
+    def so_far(self) -> list[str]:
+        """What was reached in this lab with this seed, a line for each task that was tried."""
+        try:
+            kept = self._store()
+            known = standings(kept.events(self.lab)) if kept is not None else []
+        except (OSError, sqlite3.Error, UsageError) as trouble:
+            return [f"  progress is not kept: {trouble}"]
+        return [
+            f"  so far: {one.task}: best {one.best:g} of 100, {one.attempts} attempts, {one.hints} hints"
+            for one in known
+            if one.seed == self.seed and one.best is not None
+        ]
 
     def hints_given(self, task: str, check: str, state: str) -> int:
         """How far hints for this have gone: the highest tier given."""

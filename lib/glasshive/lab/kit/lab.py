@@ -26,6 +26,9 @@ from glasshive.lab.kit.work import Asked, Work
 from glasshive.lab.manifest import LabEntry, find_lab
 from glasshive.lab.tasks import tasks_of
 
+_HINTS = {0: 3, 1: 3, 2: 2, 3: 1}
+"""How many tiers of hints are given, by how practised somebody is."""
+
 
 class Lab(Work, Programs, Parts):
     """A lab that has been prepared. Its pods live in a namespace of their own, ``lab-00`` and so on."""
@@ -44,12 +47,19 @@ class Lab(Work, Programs, Parts):
         self._views = []
 
     @classmethod
-    def open(cls, wanted: str, *, cluster: str = "", seed: int | None = None) -> Lab:
+    def open(
+        cls, wanted: str, *, cluster: str = "", seed: int | None = None, tier: int | None = None, backend: str = ""
+    ) -> Lab:
         """Prepare a lab; see ``glasshive.lab``. Raises CapabilityError when this machine lacks something it needs."""
         entry = find_lab(wanted)
+        if backend and backend not in entry.backends:
+            raise UsageError(f"lab {entry.id} does not run on {backend!r}", hint=f"on {', '.join(entry.backends)}")
+        if tier is not None and tier not in _HINTS:
+            raise UsageError(f"there is no tier {tier}", hint=f"{min(_HINTS)} to {max(_HINTS)}")
         probe.require(*entry.needs, what=f"lab {entry.id}")
         name = cluster or os.environ.get("GLASSHIVE_CLUSTER", "lab")
-        lab = cls.on(_cluster(name, entry.nodes), entry, seed)
+        lab = cls.on(_cluster(name, entry.nodes, backend), entry, seed)
+        lab.most_hints = _HINTS[0 if tier is None else tier]
         if tasks_of(entry.topic):
             lab.warm()
         return lab
@@ -79,7 +89,7 @@ class Lab(Work, Programs, Parts):
             f"  this machine: {without}",
             f"  {config.nodes} nodes, {config.routing} routing, namespace {self.namespace}",
         ]
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.diary.so_far()])
 
     def warm(self) -> None:
         """Start the grader in the background, so that the first check need not wait; it ends with this process."""
@@ -131,12 +141,12 @@ class Lab(Work, Programs, Parts):
         return seed
 
 
-def _cluster(name: str, nodes: int) -> Cluster:
+def _cluster(name: str, nodes: int, backend: str) -> Cluster:
     """Find the cluster, or bring it up."""
     try:
         found = connect(name)
     except NotFoundError:
-        return Cluster(name, nodes=nodes).up()
+        return Cluster(name, nodes=nodes, backend=backend or "embedded").up()
     if found.config.nodes < nodes:
         raise CapabilityError(
             f"cluster {name} has {found.config.nodes} nodes, this lab wants {nodes}",

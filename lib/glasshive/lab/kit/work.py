@@ -63,6 +63,7 @@ class Work(Kernel):
 
     _desk: Asked
     diary: Diary
+    most_hints: int = TIERS
 
     def task(self, name: str) -> Begun:
         """Begin a task: make what it starts from, verify that it is there, say what to do. May be run again."""
@@ -111,8 +112,8 @@ class Work(Kernel):
 
     def hint(self, name: str, tier: int = 0) -> str:
         """Give a hint for what is wrong right now; each further call says more (``tier`` 1 to 3 picks one)."""
-        if tier not in range(TIERS + 1):
-            raise UsageError(f"there is no hint {tier}", hint=f"1 to {TIERS}")
+        if tier not in range(self.most_hints + 1):
+            raise UsageError(f"there is no hint {tier} here", hint=f"1 to {self.most_hints}")
         task = task_of(self.entry.topic, name)
         trouble = self._desk.check([name], within_s=0.0).of(name).first_trouble()
         if trouble is None:
@@ -120,10 +121,10 @@ class Work(Kernel):
         found = hint_for(task, trouble)
         if found is None:
             return f"{trouble.title}: {trouble.result.observed}"
-        tier = tier or min(self.diary.hints_given(name, trouble.check, found.state) + 1, TIERS)
+        tier = tier or min(self.diary.hints_given(name, trouble.check, found.state) + 1, self.most_hints)
         text = found.tiers[tier - 1].format(**task.given(self.seed))
         self.diary.hint(name, trouble.check, found.state, tier)
-        return f"hint {tier} of {TIERS}, {trouble.title}: {text}"
+        return f"hint {tier} of {self.most_hints}, {trouble.title}: {text}"
 
     def solution(self, name: str) -> str:
         """Show how the authors solve a task, once it is solved here."""
