@@ -51,7 +51,7 @@ def _no_residue() -> Iterator[None]:
     before = residue.snapshot()
     yield
     # The kernel frees maps and namespaces in the background, and a garbage cycle may still hold the last test's ring.
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 30
     while left := residue.diff(before, residue.snapshot()):
         gc.collect()
         if time.monotonic() > deadline:

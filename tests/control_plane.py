@@ -30,7 +30,7 @@ HOLD = "test.glasshive.io/hold"
 """Pod annotation: "unready" keeps the pod Running but not Ready."""
 
 
-async def eventually(check: Callable[[], object], seconds: float = 10.0, what: str = "") -> None:
+async def eventually(check: Callable[[], object], seconds: float = 60.0, what: str = "") -> None:
     """Wait until ``check`` (a function, or one that returns an awaitable) is true."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
@@ -142,7 +142,7 @@ async def cluster(folder: Path, nodes: int = 3, config: OperatorConfig | None = 
             await kubelet.start()
             for number in range(nodes):
                 await kubelet.add_node(f"node{number + 1}")
-            await asyncio.wait_for(operator.ready.wait(), 10)
+            await asyncio.wait_for(operator.ready.wait(), 60)
             yield Cluster(client, operator, kubelet)
         finally:
             task.cancel()
@@ -251,7 +251,7 @@ asyncio.run(main())
             sys.executable, "-c", self.PROGRAM, str(self.folder), stdout=asyncio.subprocess.PIPE
         )
         assert self.process.stdout is not None
-        line = await asyncio.wait_for(self.process.stdout.readline(), 20)
+        line = await asyncio.wait_for(self.process.stdout.readline(), 60)
         assert line == b"ready\n"
 
     async def kill(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import residue
 
-PATIENCE_SECONDS = 30
+PATIENCE_SECONDS = 120
 PROGRAM = Path(sys.executable).parent / "kubectl"
 
 
@@ -53,12 +53,14 @@ def cluster(name: str, *manifests: str, nodes: int = 2) -> Iterator[Kubectl]:
         for number, text in enumerate(manifests):
             Path(folder, f"{number}.yaml").write_text(Path(text).read_text() if "\n" not in text else text)
         try:
-            subprocess.run([*glasshive, "up", name, "--nodes", str(nodes)], check=True, capture_output=True, timeout=60)
+            subprocess.run(
+                [*glasshive, "up", name, "--nodes", str(nodes)], check=True, capture_output=True, timeout=180
+            )
             kubectl = Kubectl(f"/run/glasshive/{name}/kubeconfig")
             for number in range(len(manifests)):
                 kubectl("apply", "-f", str(Path(folder, f"{number}.yaml")))
             if manifests:
-                kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=20s")
+                kubectl("wait", "pods", "--all", "--for=condition=Ready", "--timeout=120s")
             yield kubectl
         finally:
-            subprocess.run([*glasshive, "down", name], check=True, capture_output=True, timeout=60)
+            subprocess.run([*glasshive, "down", name], check=True, capture_output=True, timeout=90)

@@ -165,7 +165,7 @@ class KubeletNode:
     async def status(self, name: str) -> dict[str, Any]:
         return (await self.pod(name)).get("status") or {}
 
-    async def until(self, name: str, check: Any, seconds: float = 10.0) -> dict[str, Any]:
+    async def until(self, name: str, check: Any, seconds: float = 60.0) -> dict[str, Any]:
         """Wait until ``check(status)``; the status then."""
         last: dict[str, Any] = {}
 
@@ -181,10 +181,10 @@ class KubeletNode:
             raise AssertionError(f"last status: {json.dumps(last)}\n{log}") from None
         return last
 
-    async def ready(self, name: str, seconds: float = 10.0) -> dict[str, Any]:
+    async def ready(self, name: str, seconds: float = 60.0) -> dict[str, Any]:
         return await self.until(name, is_ready, seconds)
 
-    async def deleted(self, name: str, seconds: float = 10.0) -> None:
+    async def deleted(self, name: str, seconds: float = 60.0) -> None:
         async def gone() -> bool:
             try:
                 await self.pod(name)

@@ -147,7 +147,7 @@ def test_nothing_stays_after_close(spec: bpf.ObjectSpec) -> None:
     with spec.load() as obj:
         ids = {program.id for program in obj.programs.values()}
     # The kernel frees programs a moment after the last reference.
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 60
     while ids & {row.id for row in inspect.programs()}:
         assert time.monotonic() < deadline
         time.sleep(0.01)

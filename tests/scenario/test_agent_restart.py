@@ -79,7 +79,7 @@ class Load:
 
     def stop(self) -> dict:
         self.client.send_signal(signal.SIGTERM)
-        out, _ = self.client.communicate(timeout=30)
+        out, _ = self.client.communicate(timeout=120)
         return json.loads(out)
 
     def end(self) -> None:

@@ -36,7 +36,7 @@ def cluster(request):
     name = residue.own(f"tf{os.getpid()}-{request.param}")
     with glasshive.Cluster(name, nodes=2, routing=request.param) as one:
         one.apply([pod("echo", "glasshive/echo", "node2"), pod("client", "glasshive/client", "node1")])
-        one.wait("pod", condition="Ready", count=2, timeout=20)
+        one.wait("pod", condition="Ready", count=2, timeout=90)
         yield one
 
 
@@ -77,7 +77,7 @@ def but_late_answers(counts):
     return {key: packets for key, packets in counts.items() if key[1] != "no-endpoint"}
 
 
-def until(holds, seconds=15.0):
+def until(holds, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"
@@ -88,7 +88,7 @@ def start_load(cluster, name):
     target = f"tcp://{address(cluster, 'echo')}:9000"
     arguments = (target, f"--connections={CONNECTIONS}", f"--duration={LOAD_SECONDS}", "--rate=2000")
     cluster.apply(pod(name, "glasshive/load", "node1", *arguments, restartPolicy="Never"))
-    cluster.wait("pod", name, "phase=Running", timeout=20)
+    cluster.wait("pod", name, "phase=Running", timeout=90)
     until(lambda: '"connects": 200' in cluster.logs(name) or '"seconds"' in cluster.logs(name))
 
 
@@ -146,9 +146,9 @@ def test_killed_control_plane_disturbs_no_traffic_and_comes_back(cluster):
     assert cluster.get("configmap", "kept")["data"] == {"a": "b"}
     assert cluster.kubectl("get", "nodes").stdout.count(" Ready ") == 2
     cluster.apply(pod("later", "glasshive/client", "node2"))
-    cluster.wait("pod", "later", timeout=20)
+    cluster.wait("pod", "later", timeout=90)
     cluster.delete("pod", "later")
-    cluster.wait("pod", "later", "deleted", timeout=20)
+    cluster.wait("pod", "later", "deleted", timeout=90)
 
 
 @pytest.mark.slow
@@ -171,12 +171,12 @@ def test_new_pods_after_restarted_agents(cluster):
     """Addresses handed out before an agent's death stay taken, and deleted pods give theirs back."""
     kill_process(cluster, "node2")
     cluster.apply(pod("fresh", "glasshive/echo", "node2"))
-    cluster.wait("pod", "fresh", timeout=20)
+    cluster.wait("pod", "fresh", timeout=90)
     assert address(cluster, "fresh") != address(cluster, "echo")
     done = cluster.exec("client", ["curl", "-s", "-m", "5", f"http://{address(cluster, 'fresh')}:8080/hostname"])
     assert done.stdout == "fresh\n"
     cluster.delete("pod", "fresh")
-    cluster.wait("pod", "fresh", "deleted", timeout=20)
+    cluster.wait("pod", "fresh", "deleted", timeout=90)
 
 
 def test_unknown_image_is_explained(cluster):
@@ -188,7 +188,7 @@ def test_unknown_image_is_explained(cluster):
     status = next(p for p in cluster.pods() if p.name == "wrong")
     assert status.state in {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
     cluster.delete("pod", "wrong")
-    cluster.wait("pod", "wrong", "deleted", timeout=20)
+    cluster.wait("pod", "wrong", "deleted", timeout=90)
 
 
 def test_invalid_manifests_are_refused(cluster):
@@ -214,7 +214,7 @@ def test_up_with_a_manifest_that_cannot_work_leaves_nothing(tmp_path, manifest, 
     file = tmp_path / "bad.json"
     file.write_text(json.dumps(manifest))
     argv = [sys.executable, "-m", "glasshive", "up", name, "--nodes", "1", "--apply", str(file), "--timeout", "6"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 1
     assert text in done.stderr
     assert done.stderr.startswith("glasshive: error: ")
@@ -237,4 +237,4 @@ def test_exhausted_pool_is_a_clear_pod_event():
         assert "10.9.0.0/29" in text
         freed = next(p.name for p in cluster.pods() if p.ready)
         cluster.delete("pod", freed)
-        cluster.wait("pod", starved, timeout=40)
+        cluster.wait("pod", starved, timeout=120)

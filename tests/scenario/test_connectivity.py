@@ -171,7 +171,7 @@ def test_command_line(cluster: glasshive.Cluster, tmp_path: Path) -> None:
         pytest.skip("one routing is enough")
     junit = tmp_path / "report.xml"
     command = [*GLASSHIVE, "connectivity", "test", "--cluster", cluster.name, "-o", "json", "--junit", str(junit)]
-    done = subprocess.run([*command, "pod-to-pod/same-node"], capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run([*command, "pod-to-pod/same-node"], capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout)["rows"]
     assert {row["verdict"] for row in rows} == {"pass"}
@@ -179,7 +179,7 @@ def test_command_line(cluster: glasshive.Cluster, tmp_path: Path) -> None:
     root = Xml.parse(junit).getroot()
     assert root.get("failures") == "0"
     assert len(root.findall(".//testcase")) == len(rows)
-    wrong = subprocess.run([*command, "no-such"], capture_output=True, text=True, check=False, timeout=60)
+    wrong = subprocess.run([*command, "no-such"], capture_output=True, text=True, check=False, timeout=180)
     assert wrong.returncode == 2
     assert "no test is called no-such" in wrong.stderr
     assert namespaces(cluster) == []

@@ -76,12 +76,12 @@ def cluster():
                 pod("client", "glasshive/client", "node1"),
             ]
         )
-        one.wait("pod", condition="Ready", count=2, timeout=20)
+        one.wait("pod", condition="Ready", count=2, timeout=90)
         until(lambda: run(one, "dig", "+short", f"db.default.svc.{LOCAL}").stdout)
         yield one
 
 
-def until(holds, seconds=10.0):
+def until(holds, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < deadline, "waited in vain"
@@ -253,7 +253,7 @@ def test_one_family_under_a_tunnel_with_names_of_the_own(family, type_, own, out
     config = {"nodes": 1, "ip_families": (family,), "routing": "tunnel", "world_names": {"lab.test": (outside,)}}
     with glasshive.Cluster(name, config=config) as one:
         one.apply([pod("client", "glasshive/client", "node1")])
-        one.wait("pod", condition="Ready", count=1, timeout=20)
+        one.wait("pod", condition="Ready", count=1, timeout=90)
         assert short(one, f"kubernetes.default.svc.{LOCAL}", type_) == [own]
         assert run(one, "getent", "ahosts", "kubernetes").stdout.split()[0] == own
         assert short(one, "lab.test", type_) == [outside]

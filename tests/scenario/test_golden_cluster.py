@@ -59,7 +59,7 @@ def names(cluster):
 
 def glasshive(cluster, *argv):
     command = [sys.executable, "-m", "glasshive", "--cluster", cluster.name, *argv]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=180).stdout
 
 
 def lines(rows, names):

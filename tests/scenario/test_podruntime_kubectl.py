@@ -20,7 +20,7 @@ import pytest
 
 from kubectl import PROGRAM, Kubectl, cluster
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(120)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(300)]
 
 NAME = f"k-kubectl-{os.getpid()}"
 PODS = """
@@ -42,7 +42,7 @@ def kubectl() -> Iterator[Kubectl]:
         yield made
 
 
-def eventually(check: object, what: str, seconds: float = 10.0) -> None:
+def eventually(check: object, what: str, seconds: float = 60.0) -> None:
     deadline = time.monotonic() + seconds
     while not check():  # type: ignore[operator]
         assert time.monotonic() < deadline, what
@@ -90,7 +90,7 @@ def test_a_slow_reader_gets_all_of_a_command_that_has_ended(kubectl: Kubectl) ->
         received += len(piece)
         running(kubectl, "head")  # something else to do between two looks
     assert received == 1_000_000
-    assert client.wait(30) == 0
+    assert client.wait(90) == 0
 
 
 def test_copy_there_and_back(kubectl: Kubectl, tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_a_terminal_that_changes_its_size(kubectl: Kubectl) -> None:
     def type_until(line: bytes, expected: bytes) -> None:
         nonlocal screen
         os.write(master, line)
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + 60
         while expected not in screen:
             assert time.monotonic() < deadline, screen
             if select.select([master], [], [], 0.2)[0]:
@@ -135,7 +135,7 @@ def test_a_terminal_that_changes_its_size(kubectl: Kubectl) -> None:
     type_until(b"sleep 55; echo sl''ept\r", b"sleep 55")
     type_until(b"\x03", b"^C")
     type_until(b"exit 9\r", b"exit 9")
-    assert shell.wait(10) == 9
+    assert shell.wait(60) == 9
     os.close(master)
     assert b"33 99" in screen
 
@@ -163,7 +163,7 @@ def test_what_a_finished_command_left_in_the_background_goes_on(kubectl: Kubectl
 
 def test_commands_side_by_side(kubectl: Kubectl) -> None:
     clients = [kubectl.start(*EXEC, "--", "sh", "-c", f"sleep 0.5; exit {n}") for n in range(1, 9)]
-    assert [client.wait(30) for client in clients] == list(range(1, 9))
+    assert [client.wait(90) for client in clients] == list(range(1, 9))
 
 
 def test_the_python_clients_stream(kubectl: Kubectl) -> None:
@@ -178,9 +178,9 @@ def test_the_python_clients_stream(kubectl: Kubectl) -> None:
         assert sorted(out.split()) == ["a", "b"]
         with_input = stream(run, "two", "default", command=["cat"], stdin=True, _preload_content=False, **wish)
         with_input.write_stdin("ping\n")
-        assert with_input.readline_stdout(timeout=5) == "ping"
+        assert with_input.readline_stdout(timeout=60) == "ping"
         with_input.close_channel(0)
-        with_input.run_forever(timeout=5)
+        with_input.run_forever(timeout=60)
         assert with_input.returncode == 0
     with config.new_client_from_config(kubectl.kubeconfig) as api_client:
         forward = client.CoreV1Api(api_client).connect_get_namespaced_pod_portforward
@@ -213,14 +213,14 @@ def test_run_with_input_and_attach(kubectl: Kubectl) -> None:
 
 def test_logs_and_their_options(kubectl: Kubectl) -> None:
     side = ("logs", "two", "-c", "side")
-    eventually(lambda: len(kubectl.text(*side).splitlines()) >= 10, "ten lines")
+    eventually(lambda: len(kubectl.text(*side).splitlines()) >= 30, "thirty lines, which take more than five seconds")
     lines = kubectl.text(*side).splitlines()
     assert lines[:2] == ["tick 1", "tick 2"]
     last = kubectl.text(*side, "--tail=3", "--timestamps").splitlines()
     assert len(last) == 3
     assert all(re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{9}Z tick \d+", line) for line in last)
-    recent = kubectl.text(*side, "--since=1s").splitlines()
-    assert 2 <= len(recent) <= 8
+    recent = kubectl.text(*side, "--since=4s").splitlines()
+    assert 1 <= len(recent) <= 21  # a line every 0.2 s at most
     since = last[0].split()[0]
     after = kubectl.text(*side, f"--since-time={since}").splitlines()  # kubectl itself cuts this to the second
     assert after.index(last[0].split(" ", 1)[1]) <= 5
@@ -241,7 +241,7 @@ spec:
   containers: [{{name: main, image: busybox, command: [sh, -c, '{script}']}}]
 """
     kubectl("apply", "-f", "-", stdin=pod.encode())
-    kubectl("wait", "pod", "again", "--for=jsonpath={.status.containerStatuses[0].state.running}", "--timeout=10s")
+    kubectl("wait", "pod", "again", "--for=jsonpath={.status.containerStatuses[0].state.running}", "--timeout=60s")
     followed = kubectl.text("logs", "-f", "again").split()
     assert (followed[0], followed[2]) == ("run", "end")
     restarts = "jsonpath={.status.containerStatuses[0].restartCount}"
@@ -272,8 +272,8 @@ def test_twenty_connections_one_of_them_reset(kubectl: Kubectl) -> None:
     results: dict[int, bool] = {}
 
     def talk(port: int, number: int) -> None:
-        with socket.create_connection(("127.0.0.1", port), 10) as connection:
-            connection.settimeout(20)
+        with socket.create_connection(("127.0.0.1", port), 60) as connection:
+            connection.settimeout(60)
             if number == 7:
                 connection.sendall(b"x" * 1000)
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -295,7 +295,7 @@ def test_twenty_connections_one_of_them_reset(kubectl: Kubectl) -> None:
             thread.join()
         assert sorted(results) == [n for n in range(20) if n != 7]
         assert all(results.values())
-        with socket.create_connection(("127.0.0.1", web), 10) as connection:
+        with socket.create_connection(("127.0.0.1", web), 60) as connection:
             connection.sendall(b"GET /bytes/20000000 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
             size = 0
             while piece := connection.recv(1 << 20):
@@ -307,10 +307,10 @@ def test_twenty_connections_one_of_them_reset(kubectl: Kubectl) -> None:
 def test_nobody_listens(kubectl: Kubectl) -> None:
     """kubectl's own rule: a connection that cannot be made ends the forwarding, and says why."""
     with forwarding(kubectl, ":81") as (client, (port,)):
-        with socket.create_connection(("127.0.0.1", port), 10) as connection:
-            connection.settimeout(10)
+        with socket.create_connection(("127.0.0.1", port), 60) as connection:
+            connection.settimeout(60)
             assert connection.recv(100) == b""
-        _, told = client.communicate(timeout=10)
+        _, told = client.communicate(timeout=60)
         assert b"81" in told
         assert b"Connect call failed" in told
 

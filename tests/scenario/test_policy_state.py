@@ -147,4 +147,4 @@ def glasshive(cluster: Cluster, *argv: str) -> str:
     import sys
 
     command = [sys.executable, "-m", "glasshive", "--cluster", cluster.name, *argv]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60).stdout
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=180).stdout

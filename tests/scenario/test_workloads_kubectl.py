@@ -54,7 +54,7 @@ spec: {type: LoadBalancer, selector: {app: d}, ports: [{port: 80, targetPort: 80
 def cluster() -> Iterator[glasshive.Cluster]:
     name = residue.own(f"j-{os.getpid()}-kubectl")
     with glasshive.Cluster(name, nodes=2) as one:
-        one.wait_applied(one.apply(MANIFEST), timeout=40)
+        one.wait_applied(one.apply(MANIFEST), timeout=120)
         yield one
 
 

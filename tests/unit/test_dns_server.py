@@ -44,9 +44,9 @@ def test_udp_then_tcp():
     async def main():
         server = await started(many())
         query = dns.message.make_query("many.ns.svc.cluster.local", "A")
-        short = await dns.asyncquery.udp(query, "127.0.0.1", port=server.port, timeout=5)
+        short = await dns.asyncquery.udp(query, "127.0.0.1", port=server.port, timeout=30)
         assert short.flags & dns.flags.TC
-        whole, over_tcp = await dns.asyncquery.udp_with_fallback(query, "127.0.0.1", port=server.port, timeout=5)
+        whole, over_tcp = await dns.asyncquery.udp_with_fallback(query, "127.0.0.1", port=server.port, timeout=30)
         assert over_tcp
         assert len(whole.answer[0]) == 500
         await server.stop()
@@ -101,7 +101,7 @@ def test_two_servers_may_overlap():
         await second.start()
         await first.stop()
         query = dns.message.make_query("many.ns.svc.cluster.local", "A")
-        await dns.asyncquery.udp(query, "127.0.0.1", port=second.port, timeout=5)
+        await dns.asyncquery.udp(query, "127.0.0.1", port=second.port, timeout=30)
         await second.stop()
 
     run(main())
@@ -113,16 +113,18 @@ def test_chain_and_cache():
         upstream = Upstream([("127.0.0.1", world.port)])
         node = await started(many(), upstream)
         query = dns.message.make_query("Example.com", "AAAA")
-        answer = await dns.asyncquery.udp(query, "127.0.0.1", port=node.port, timeout=5)
+        answer = await dns.asyncquery.udp(query, "127.0.0.1", port=node.port, timeout=30)
         assert str(answer.answer[0][0]) == "2001:db8::10"
         nothing = dns.message.make_query("no.such.test", "A")
-        assert (await dns.asyncquery.udp(nothing, "127.0.0.1", port=node.port, timeout=5)).rcode() == dns.rcode.NXDOMAIN
+        assert (
+            await dns.asyncquery.udp(nothing, "127.0.0.1", port=node.port, timeout=30)
+        ).rcode() == dns.rcode.NXDOMAIN
         await world.stop()
         for question, rcode in ((query, dns.rcode.NOERROR), (nothing, dns.rcode.NXDOMAIN)):  # from the cache
-            again = await dns.asyncquery.udp(question, "127.0.0.1", port=node.port, timeout=5)
+            again = await dns.asyncquery.udp(question, "127.0.0.1", port=node.port, timeout=30)
             assert again.rcode() == rcode
         other = dns.message.make_query("other.test", "A")
-        answer = await dns.asyncquery.udp(other, "127.0.0.1", port=node.port, timeout=5)
+        answer = await dns.asyncquery.udp(other, "127.0.0.1", port=node.port, timeout=30)
         assert answer.rcode() == dns.rcode.SERVFAIL
         await node.stop()
 

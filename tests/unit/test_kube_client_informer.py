@@ -161,7 +161,7 @@ def stored(name: str, version: int, uid: str = "", **data: str) -> Object:
     return body
 
 
-def play(lists: list[ObjectList], watches: list[list[object]], seconds: float = 2.0) -> tuple[Log, Informer, Scripted]:
+def play(lists: list[ObjectList], watches: list[list[object]], seconds: float = 60.0) -> tuple[Log, Informer, Scripted]:
     async def run() -> tuple[Log, Informer, Scripted]:
         client, log = Scripted(lists, watches), Log()
         informer = Informer(client, CONFIG_MAP, log)

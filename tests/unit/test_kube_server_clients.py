@@ -151,7 +151,7 @@ def test_changing_commands(applied: Path) -> None:
     assert "created" in at("run", "quick", "--image=echo")
     assert "deleted" in at("delete", "pod", "quick")
     assert 'pods "quick" not found' in at("delete", "pod", "quick", code=1)
-    at("wait", "--for=jsonpath={.status.phase}=Pending", "pod/lone", "--timeout=5s")
+    at("wait", "--for=jsonpath={.status.phase}=Pending", "pod/lone", "--timeout=60s")
 
 
 @pytest.mark.parametrize(

@@ -169,7 +169,7 @@ def test_stopping_ends_watches(tmp_path: Path) -> None:
         async with serving(tmp_path) as http, http.watch(CMS) as following:
             stopping = asyncio.create_task(http.server.stop())
             assert await following() == {}
-            await asyncio.wait_for(stopping, 3)
+            await asyncio.wait_for(stopping, 60)
 
     asyncio.run(main())
 
