@@ -182,7 +182,7 @@ def test_new_pods_after_restarted_agents(cluster):
 def test_unknown_image_is_explained(cluster):
     cluster.apply(pod("wrong", "nosuch/image:1", "node1"))
     with pytest.raises(DeadlineError) as error:
-        cluster.wait("pod", "wrong", timeout=2)
+        cluster.wait("pod", "wrong", timeout=6)
     assert "nosuch/image:1" in str(error.value)
     assert "\n" not in str(error.value)
     status = next(p for p in cluster.pods() if p.name == "wrong")
@@ -213,7 +213,7 @@ def test_up_with_a_manifest_that_cannot_work_leaves_nothing(tmp_path, manifest, 
     before = residue.snapshot()
     file = tmp_path / "bad.json"
     file.write_text(json.dumps(manifest))
-    argv = [sys.executable, "-m", "glasshive", "up", name, "--nodes", "1", "--apply", str(file), "--timeout", "6"]
+    argv = [sys.executable, "-m", "glasshive", "up", name, "--nodes", "1", "--apply", str(file), "--timeout", "20"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False, timeout=180)
     assert done.returncode == 1
     assert text in done.stderr
