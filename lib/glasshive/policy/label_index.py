@@ -2,7 +2,8 @@
 
 Selectors are filed by shape: the keys that they want a value of, or want to be there. Of one shape they are found by
 the values, in one look-up, so an identity costs as many look-ups as there are shapes around its keys: a handful,
-however many selectors there are. Conditions that no look-up can answer (a label that must be absent) are left to the caller.
+however many selectors there are. Conditions that no look-up can answer (a label that must be absent) are left to the
+caller.
 """
 
 from __future__ import annotations
@@ -44,9 +45,11 @@ def values_of(labels: Iterable[Label]) -> dict[Name, tuple[str, ...]]:
     """Labels by name, each under its own source and under "any"."""
     found: dict[Name, tuple[str, ...]] = {}
     for one in labels:
-        for source in (one.source, SOURCE_ANY) if one.source != SOURCE_ANY else (SOURCE_ANY,):
-            name = source, one.key
-            found[name] = (*found.get(name, ()), one.value)
+        value = (one.value,)
+        anywhere = SOURCE_ANY, one.key
+        found[anywhere] = found[anywhere] + value if anywhere in found else value
+        if one.source != SOURCE_ANY:
+            found[one.source, one.key] = value
     return found
 
 
