@@ -34,6 +34,8 @@ Progress = Callable[[int, int], None]
 
 SIZES = (10, 1_000, 5_000)
 GOAL_P99_MS, GOAL_FACTOR = 50.0, 2.0
+SERVED = PORT + 2
+"""Where the load program's server answers connections of one question each."""
 NODES = ("node1", "node2", "node3")
 PATIENCE_SECONDS = 60.0
 _FIRST_IDENTITY = 20_000
@@ -133,10 +135,10 @@ def bench_lists(
 
 
 def judge(size: int, series: list[Series]) -> Result:
-    """Compare ours with every peer; the goal is for lists of 5,000, on connections per second."""
+    """Compare ours with every peer. The goal is for lists of 5,000, by CPU time: machines are shared."""
     goal = GOAL_FACTOR if size >= SIZES[-1] else None
     ours, *others = series
-    wanted = [compare(ours, one, goal=None if "set" in one.name else goal) for one in others]
+    wanted = [compare(ours, one, goal=None if "set" in one.name else goal, goal_on="per_cpu") for one in others]
     return Result(f"policy: an allow list of {size:,} rules, connections", "connections/s", series, wanted)
 
 
@@ -184,7 +186,7 @@ def _rows_written(name: str, size: int) -> None:
 
 def list_policy(size: int) -> dict[str, Any]:
     """``size`` rules; the one for pod a is in the middle."""
-    ports = [{"ports": [{"port": str(PORT), "protocol": "TCP"}]}]
+    ports = [{"ports": [{"port": str(SERVED), "protocol": "TCP"}]}]
     labels = [{"peer": f"p{number}"} for number in range(size)]
     labels[size // 2] = {"bench": "a"}
     rules = [{"fromEndpoints": [{"matchLabels": one}], "toPorts": ports} for one in labels]
@@ -231,18 +233,18 @@ def _iptables() -> str:
 
 def _iptables_rules(space: str, size: int) -> None:
     lines = ["*filter", ":FORWARD DROP [0:0]", "-A FORWARD -m conntrack --ctstate ESTABLISHED,RELATED -j ACCEPT"]
-    lines += [f"-A FORWARD -s {one}/32 -p tcp -m tcp --dport {PORT} -j ACCEPT" for one in sources(size)]
+    lines += [f"-A FORWARD -s {one}/32 -p tcp -m tcp --dport {SERVED} -j ACCEPT" for one in sources(size)]
     _inside(space, [f"{_iptables()}-restore"], [*lines, "COMMIT"])
 
 
 def _nft_rules(space: str, size: int) -> None:
-    rules = [f"ip saddr {one} tcp dport {PORT} accept" for one in sources(size)]
+    rules = [f"ip saddr {one} tcp dport {SERVED} accept" for one in sources(size)]
     _inside(space, ["nft", "-f", "-"], _nft_table(rules))
 
 
 def _nft_set(space: str, size: int) -> None:
     known = f"set allowed {{ type ipv4_addr; elements = {{ {', '.join(sources(size))} }}; }}"
-    _inside(space, ["nft", "-f", "-"], _nft_table([f"ip saddr @allowed tcp dport {PORT} accept"], known))
+    _inside(space, ["nft", "-f", "-"], _nft_table([f"ip saddr @allowed tcp dport {SERVED} accept"], known))
 
 
 def _nft_table(rules: Iterable[str], more: str = "") -> list[str]:
