@@ -109,6 +109,30 @@ def test_names_need_a_dns_proxy():
     ]
 
 
+def test_parts_that_need_a_proxy_are_named_where_they_are():
+    policy = cilium_policy("""
+        endpointSelector: {}
+        egress:
+        - toFQDNs: [{matchName: example.com}]
+        - toPorts:
+          - ports: [{port: "80", protocol: TCP}]
+            rules: {http: [{}]}
+          - ports: [{port: "443", protocol: TCP}]
+            serverNames: [a.example]
+            originatingTLS: {secret: {name: a}}
+          authentication: {mode: required}
+    """)
+    found = warnings(policy)
+    assert [one.partition(": ")[0] for one in found] == [
+        "spec.egress[0].toFQDNs",
+        "spec.egress[1].toPorts[0].rules",
+        "spec.egress[1].toPorts[1].serverNames",
+        "spec.egress[1].toPorts[1].originatingTLS",
+        "spec.egress[1].authentication",
+    ]
+    assert all("not enforced here" in one and "stays refused" in one for one in found)
+
+
 DEFAULT_DENY = [
     ("ingress: [{}]", "ingress"),
     ("egress: [{}]\ningress: []", "egress"),

@@ -191,6 +191,22 @@ def test_refused(spec, expected):
     assert found[0].startswith(expected), found
 
 
+DENIES = [
+    ("ingressDeny: [{fromGroups: [{}]}]", "spec.ingressDeny[0].fromGroups"),
+    ("egressDeny: [{toGroups: [{}]}]", "spec.egressDeny[0].toGroups"),
+    (
+        "ingressDeny: [{toPorts: [{ports: [{port: '0', protocol: VRRP}]}]}]",
+        "spec.ingressDeny[0].toPorts[0].ports[0].protocol",
+    ),
+]
+
+
+@pytest.mark.parametrize(("rule", "path"), DENIES)
+def test_a_deny_rule_is_never_enforced_in_part(rule, path):
+    (error,) = errors(cilium_policy(f"endpointSelector: {{}}\n{rule}"))
+    assert error.startswith(f"{path}: cannot be enforced here, and a rule that refuses may not be enforced in part")
+
+
 def test_host_policies_have_no_l7_rules_but_dns_on_egress():
     http = clusterwide_policy(f"nodeSelector: {{}}\ningress: [toPorts: [{{{TCP80}, {HTTP}}}]]")
     assert errors(http) == ["spec.ingress[0].toPorts[0].rules: L7 policy is not supported on host ingress yet"]

@@ -14,7 +14,7 @@ from typing import Any
 
 from glasshive.api.crd import STRING, Schema, array
 from glasshive.api.policy_cidrs import contains, read_prefix
-from glasshive.api.policy_reading import Reading
+from glasshive.api.policy_reading import EVERY, Reading, Use
 from glasshive.api.policy_schema import FAIL_CLOSED, WORD, said, structure, unknown
 from glasshive.api.policy_selectors import entity_peers, kubernetes_matches, namespace_matches, selector_schema
 from glasshive.model.address import IPV4_ALL, IPV6_ALL, Prefix
@@ -106,6 +106,7 @@ def read_peers(peers: Sequence[Object], action: Action, path: str, reading: Read
             found.needs.add("fqdn")
             if action is not Action.ALLOW:
                 reading.error(f"{here}.domainNames", "domain names are for Accept (Allow) rules only")
+            reading.lacks(f"{here}.domainNames", "fqdn")
     _resolve_networks(networks, action, found, reading)
     return found
 
@@ -127,6 +128,7 @@ def _read_nodes(selector: Object, action: Action, path: str, found: Peers, readi
     elif action is Action.ALLOW:
         kubernetes_matches(selector, path, reading)
         found.needs.add("nodes")
+        reading.lacks(path, "nodes")
     else:
         reading.error(
             path, f"a {action} rule for some nodes cannot be enforced: nodes' identities carry no labels here; "
@@ -144,6 +146,8 @@ def _read_networks(texts: Sequence[str], path: str, reading: Reading) -> list[tu
 def _resolve_networks(networks: Sequence[tuple[str, Prefix]], action: Action, found: Peers, reading: Reading) -> None:
     """Networks as peers, where identities can tell: all addresses, or addresses outside of the cluster."""
     own = reading.lookups.cluster_prefixes
+    if networks:
+        reading.uses.add(Use("Node", "", EVERY))
     prefixes = {prefix for _, prefix in networks}
     families = {one.is_ipv4 for one in own} if own else {True, False}
     if networks and all((IPV4_ALL if family else IPV6_ALL) in prefixes for family in families):

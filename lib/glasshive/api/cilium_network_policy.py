@@ -84,14 +84,15 @@ class _Spec:
 
     def _rules(self, rule: Object, at: int, section: str, direction: Direction, action: Action) -> list[Rule]:
         path = f"{self._path}.{section}[{at}]"
-        l3 = read_peers(rule, direction is Direction.EGRESS, path, self._reading, init=self._init)
+        deny, word = action is Action.DENY, "to" if direction is Direction.EGRESS else "from"
+        l3 = read_peers(rule, word, path, self._reading, init=self._init, deny=deny)
         groups = self._ports(rule, path, direction, action)
         if groups is None:
             if not l3.given:
                 self._say_empty(rule, path, action)
                 return []
             groups = {frozenset(): None}
-        needs = l3.needs | self._authentication(rule)
+        needs = frozenset(filter(None, (l3.need, self._authentication(rule, path))))
         peers = None if l3.peers is None else tuple(dict.fromkeys(l3.peers))
         origin = RuleOrigin(self._reading.ref, section, at, self._number)
         return [
@@ -105,9 +106,11 @@ class _Spec:
         elif rule:
             self._reading.warn(path, "allows nothing: it names neither peers nor ports")
 
-    def _authentication(self, rule: Object) -> frozenset[str]:
-        mode = (rule.get("authentication") or {}).get("mode", "disabled")
-        return frozenset() if mode == "disabled" else frozenset(["authentication"])
+    def _authentication(self, rule: Object, path: str) -> str:
+        if (rule.get("authentication") or {}).get("mode", "disabled") == "disabled":
+            return ""
+        self._reading.lacks(f"{path}.authentication", "authentication")
+        return "authentication"
 
     def _ports(
         self, rule: Object, path: str, direction: Direction, action: Action
@@ -130,7 +133,7 @@ class _Spec:
             )  # fmt: skip
             if not group.get("ports"):
                 self._say_portless(here, action)
-            self._add(found, needs, self._group_ports(group, here))
+            self._add(found, needs, self._group_ports(group, here, action))
         for at, block in enumerate(icmps or ()):
             fields = block.get("fields") or ()
             here = f"{path}.icmps[{at}].fields"
@@ -138,17 +141,24 @@ class _Spec:
             self._add(found, frozenset(), [one for one in types if one is not None])
         return found
 
-    def _group_ports(self, group: Object, path: str) -> list[Ports]:
-        read_ports = (
-            policy_ports.cilium_port(one, f"{path}.ports[{at}]", self._reading)
-            for at, one in enumerate(group.get("ports") or ())
-        )
-        return [one for one in read_ports if one is not None]
+    def _group_ports(self, group: Object, path: str, action: Action) -> list[Ports]:
+        found = []
+        for at, one in enumerate(group.get("ports") or ()):
+            here = f"{path}.ports[{at}]"
+            port = policy_ports.cilium_port(one, here, self._reading)
+            if port is None:
+                continue
+            if self._extended(port):
+                self._reading.lacks(f"{here}.protocol", "extended-protocols", deny=action is Action.DENY)
+            found.append(port)
+        return found
+
+    def _extended(self, port: Ports) -> bool:
+        return port.protocol in _EXTENDED and not self._reading.options.extended_protocols
 
     def _add(self, found: dict[frozenset[str], list[Ports] | None], needs: frozenset[str], ports: list[Ports]) -> None:
         for one in ports or ():
-            extended = one.protocol in _EXTENDED and not self._reading.options.extended_protocols
-            own = needs | {"extended-protocols"} if extended else needs
+            own = needs | {"extended-protocols"} if self._extended(one) else needs
             held = found.setdefault(own, [])
             assert held is not None
             held.append(one)

@@ -20,29 +20,31 @@ _MAX_FQDN = 255
 
 def needs_of(group: Object, path: str, reading: Reading, *, egress: bool, host: bool) -> frozenset[str]:
     """Check the L7 parts of one element of ``toPorts``; say what it would take to enforce them."""
-    needs = set()
+    needs = {}
     rules = {name: value for name, value in (group.get("rules") or {}).items() if value is not None}
     listener, names, terminating = group.get("listener"), group.get("serverNames"), group.get("terminatingTLS")
     if rules:
-        needs.add("l7")
+        needs["l7"] = "rules"
         _check_rules(rules, group.get("ports") or (), f"{path}.rules", reading, egress=egress)
         if host and not (egress and "dns" in rules):
             where = "egress (only DNS rules are)" if egress else "ingress"
             reading.error(f"{path}.rules", f"L7 policy is not supported on host {where} yet")
     if names:
-        needs.add("sni")
+        needs["sni"] = "serverNames"
         if rules and terminating is None:
             reading.error(f"{path}.serverNames", "ServerNames are not allowed with L7 rules without TLS termination")
         if "" in names:
             reading.error(f"{path}.serverNames", "an empty server name is not allowed")
     if listener is not None:
-        needs.add("listener")
+        needs["listener"] = "listener"
         if not egress:
             reading.error(f"{path}.listener", f"Listener is not allowed on ingress ({listener['name']})")
         if rules:
             reading.error(f"{path}.listener", f"Listener is not allowed with L7 rules ({listener['name']})")
     if terminating is not None or group.get("originatingTLS") is not None:
-        needs.add("tls")
+        needs["tls"] = "terminatingTLS" if terminating is not None else "originatingTLS"
+    for need, member in needs.items():
+        reading.lacks(f"{path}.{member}", need)
     return frozenset(needs)
 
 

@@ -28,17 +28,16 @@ Peers = list[Peer] | None
 
 @dataclass(frozen=True, slots=True)
 class L3:
-    """Peers of a rule (None: anybody) and what it would take to know them all."""
+    """Peers of a rule (None: anybody) and what it would take to know them."""
 
     peers: Peers
-    needs: frozenset[str] = frozenset()
+    need: str = ""
     given: bool = True
     """Whether the rule says anything about peers."""
 
 
-def read_peers(rule: Object, egress: bool, path: str, reading: Reading, *, init: bool) -> L3:
-    """Peers of the rule at ``path``."""
-    prefix = "to" if egress else "from"
+def read_peers(rule: Object, prefix: str, path: str, reading: Reading, *, init: bool, deny: bool) -> L3:
+    """Peers of the rule at ``path``; ``prefix`` is ``from`` or ``to``."""
     removed = rule.get(f"{prefix}Requires")
     if removed:
         reading.error(
@@ -56,7 +55,10 @@ def read_peers(rule: Object, egress: bool, path: str, reading: Reading, *, init:
         # An empty list selects nobody; without a list the rule is for everybody.
         return L3([]) if members else L3(None, given=False)
     name = filled[0]
-    return _MEMBERS[name](rule[name], f"{path}.{name}", reading, init)
+    found = _MEMBERS[name](rule[name], f"{path}.{name}", reading, init)
+    if found.need:
+        reading.lacks(f"{path}.{name}", found.need, deny=deny)
+    return found
 
 
 def _endpoints(selectors: Sequence[Object], path: str, reading: Reading, init: bool) -> L3:
@@ -181,13 +183,13 @@ def _service_peers(namespace: str, facts: ServiceFacts) -> list[Peer]:
 
 
 def _groups(_given: Sequence[Object], _path: str, _reading: Reading, _init: bool) -> L3:
-    return L3([], frozenset(["groups"]))
+    return L3([], "groups")
 
 
 def _fqdns(selectors: Sequence[Object], path: str, reading: Reading, _init: bool) -> L3:
     for at, one in enumerate(selectors):
         check_fqdn(one, f"{path}[{at}]", reading)
-    return L3([], frozenset(["fqdn"]))
+    return L3([], "fqdn")
 
 
 _MEMBERS: dict[str, Callable[[Any, str, Reading, bool], L3]] = {

@@ -18,6 +18,19 @@ ERROR, WARNING = "error", "warning"
 EVERY = "*"
 """Name in a ``Use`` that stands for all objects of its kind (and namespace): a selector was asked for."""
 
+NEEDS = {
+    "l7": "rules for HTTP, Kafka, DNS and other protocols (they need a proxy)",
+    "sni": "server names of TLS (they need a proxy)",
+    "listener": "listeners of a proxy",
+    "tls": "termination and origination of TLS (they need a proxy)",
+    "fqdn": "peers by DNS name (they need a DNS proxy)",
+    "groups": "groups of cloud providers",
+    "authentication": "mutual authentication",
+    "nodes": "peers by labels of nodes (enable-node-selector-labels)",
+    "extended-protocols": "VRRP and IGMP (enable-extended-ip-protocols)",
+}
+"""What a need stands for, in words."""
+
 
 @dataclass(frozen=True, slots=True, order=True)
 class Use:
@@ -119,6 +132,14 @@ class Reading:
     def warn(self, path: str, message: str) -> None:
         """The object is enforced, and its author should know this."""
         self.findings.append(Finding(WARNING, path, message))
+
+    def lacks(self, path: str, need: str, *, deny: bool = False) -> None:
+        """A part that cannot be enforced here. A rule that refuses may not lose a part: it is refused itself."""
+        words = NEEDS[need]
+        if deny:
+            self.error(path, f"cannot be enforced here, and a rule that refuses may not be enforced in part: {words}")
+        else:
+            self.warn(path, f"not enforced here: {words}. What the rule would allow stays refused")
 
     @property
     def failed(self) -> bool:

@@ -6,22 +6,10 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from glasshive.api.crd import ANYTHING, STRING, Schema, array
-from glasshive.api.policy_reading import ERROR
+from glasshive.api.policy_reading import ERROR, NEEDS
 from glasshive.model.policy import Finding, Rule
 
 Object = dict[str, Any]
-NEEDS = {
-    "l7": "rules for HTTP, Kafka, DNS and other protocols (they need a proxy)",
-    "sni": "server names of TLS (they need a proxy)",
-    "listener": "listeners of a proxy",
-    "tls": "termination and origination of TLS (they need a proxy)",
-    "fqdn": "peers by DNS name (they need a DNS proxy)",
-    "groups": "groups of cloud providers",
-    "authentication": "mutual authentication",
-    "nodes": "peers by labels of nodes (enable-node-selector-labels)",
-    "extended-protocols": "VRRP and IGMP (enable-extended-ip-protocols)",
-}
-"""What a need stands for, in words."""
 _MAX_MESSAGE = 1024
 
 _CONDITION: Schema = {
