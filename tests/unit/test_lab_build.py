@@ -140,6 +140,19 @@ def test_roles_lines_and_both_forms(entry: LabEntry) -> None:
     )
 
 
+def test_a_learner_may_be_given_something_wrong_to_begin_with(entry: LabEntry) -> None:
+    c_cell = (
+        '\n# %% glasshive={"role": "exercise", "id": "c"}\n# %%bpf --object c\n# int f(void)\n# {\n'
+        "# \t### BEGIN SOLUTION\n# \treturn 1;\n# \t### INSTEAD\n# \treturn x;\n# \t### END SOLUTION\n"
+        "# \t### BEGIN SOLUTION\n# \t;\n# \t### END SOLUTION\n# }\n"
+    )
+    entry.source.write_text(SOURCE + c_cell, encoding="utf-8")
+    exercise = read_source(entry.source)[-1]
+    assert exercise.solved() == "%%bpf --object c\nint f(void)\n{\n\treturn 1;\n\t;\n}"
+    place = "// your turn: write here, then run this cell and the check below"
+    assert exercise.for_learner() == f"%%bpf --object c\nint f(void)\n{{\n\treturn x;\n\t{place}\n}}"
+
+
 @pytest.mark.parametrize(
     ("change", "line", "complaint"),
     [
@@ -238,9 +251,7 @@ def test_without_a_browser(entry: LabEntry, tmp_path: Path) -> None:
         build.write(build.path_of(entry, form), build.generate(entry, form))
     said: list[str] = []
     assert headless.run(entry, cluster="none", results=tmp_path / "results", say=said.append)
-    assert said[-2].startswith("lab 90: done in")
-    assert said[-1].endswith(f"report: {tmp_path}/results/90_small.html")
-    assert "kernel: Linux" in (tmp_path / "results" / "90_small.txt").read_text(encoding="utf-8")
+    assert said[-1].startswith("lab 90: done in")
     assert (tmp_path / "results" / "90_small.ipynb").is_file()
     assert not headless.run(entry, cluster="none", results=tmp_path / "results", say=said.append, solved=False)
     assert "  fail: not two" in said

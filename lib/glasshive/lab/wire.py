@@ -87,7 +87,7 @@ class Wire:
             raise NotFoundError("the wire is not there", hint="lab.wire() makes it")
         return netns.path_of(name), PLACES[place]
 
-    def send(self, source: str = "left", *, port: int = 9000, count: int = 1, wait_s: float = 0.3) -> Sent:
+    def send(self, source: str = "left", *, port: int = 9000, count: int = 1, wait_s: float = 1.0) -> Sent:
         """Send UDP datagrams, each with a canary of its own, from one end to the other; says which arrived."""
         target = "right" if source == "left" else "left"
         receiver = netns.in_netns(netns.path_of(self.namespace(target)), lambda: _bound(ENDS[target][0], port, wait_s))

@@ -147,8 +147,10 @@ class RuleBook:
         touched: set[int] = set()
         rules: dict[Rule, Filed] = {}
         came: list[Rule] = []
-        for rule in dict.fromkeys(value.rules):
-            filed = held.rules.get(rule) if held.rules else None
+        for rule in value.rules:
+            if rule in rules:
+                continue
+            filed = held.rules.get(rule)
             if filed is None:
                 filed = self._file_rule(rule)
                 touched |= self._enter(filed)

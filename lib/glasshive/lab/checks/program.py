@@ -59,9 +59,11 @@ def loaded(
     return good(f"{name} is loaded: {', '.join(parts)}")
 
 
-def ruled(reader: ClusterReader, name: str, rows: Sequence[Row], *, part: str = "", why: str = "") -> CheckResult:
-    """Every packet gets its verdict. States: those of the rows."""
-    runs = pinned(reader, name).run_all([one.frame for one in rows], part)
+def ruled(
+    reader: ClusterReader, name: str, rows: Sequence[Row], *, part: str = "", why: str = "", **context: int
+) -> CheckResult:
+    """Every packet gets its verdict; ``context`` are fields of a tc program's context. States: those of the rows."""
+    runs = pinned(reader, name).run_all([one.frame for one in rows], part, **context)
     wrong = [(row, ran) for row, ran in zip(rows, runs, strict=True) if ran.verdict != row.verdict]
     if wrong:
         told = "; ".join(f"{row.told}: {ran.verdict}" for row, ran in wrong[:3])

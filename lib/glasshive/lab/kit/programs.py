@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from glasshive.lab.asked import Asked, ask
 from glasshive.lab.kit.kernel import Kernel
 from glasshive.lab.wire import PLACES, Wire
 from glasshive.lab.workshop import Place, Workshop
@@ -24,6 +25,10 @@ class Programs(Kernel):
         found = self._wire
         found.make()
         return found
+
+    def ask(self, pod: str, address: str, port: int, *, count: int = 36, wait_s: float = 3.0) -> Asked:
+        """Send HTTP requests from a pod, each over a connection of its own; says how many were answered, by whom."""
+        return ask(lambda argv, most_s: self.exec(pod, argv, timeout_s=most_s), address, port, count, wait_s)
 
     @property
     def _wire(self) -> Wire:
