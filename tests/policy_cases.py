@@ -28,6 +28,7 @@ from glasshive.model.policy import (
     Tier,
 )
 from glasshive.policy.ports import NamedPort
+from policy_manifests import written
 from policy_oracle import Cluster, Somebody
 
 VALUES = {"app": ("a", "b", "c"), "env": ("x", "y"), "io.kubernetes.pod.namespace": ("n1", "n2")}
@@ -76,7 +77,11 @@ def reserved(number: int) -> Identity:
 
 @st.composite
 def pod_labels(draw: st.DrawFn) -> Labels:
-    labels = [Label("k8s", "io.kubernetes.pod.namespace", draw(st.sampled_from(("n1", "n2"))))]
+    namespace = draw(st.sampled_from(("n1", "n2")))
+    labels = [
+        Label("k8s", "io.kubernetes.pod.namespace", namespace),
+        Label("k8s", "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name", namespace),
+    ]
     for key in ("app", "env"):
         value = draw(st.sampled_from((*VALUES[key], None)))
         if value is not None:
@@ -184,7 +189,8 @@ def names_of(who: Somebody) -> frozenset[NamedPort]:
 @st.composite
 def cases(draw: st.DrawFn, max_objects: int = 5) -> Case:
     count = draw(st.integers(0, max_objects))
-    objects = tuple(draw(policies(f"p{number}")) for number in range(count))
+    drawn = [draw(policies(f"p{number}") | written(f"p{number}")) for number in range(count)]
+    objects = tuple({one.ref: one for one in drawn}.values())
     mode = draw(st.sampled_from(("default", "default", "default", "default", "always", "never")))
     by_cidr = draw(st.booleans())
     cluster = Cluster(objects, mode, draw(st.booleans()), by_cidr)

@@ -91,7 +91,7 @@ def histories(draw: st.DrawFn) -> tuple[Case, list[Change]]:
     for number in draw(st.lists(st.integers(0, 4), max_size=4)):
         other = draw(policies(f"p{number}"))
         detours += [PutObject(other)] + [RemoveObject(other.ref)] * draw(st.integers(0, 1))
-        if number >= len(case.cluster.objects):
+        if other.ref not in {one.ref for one in case.cluster.objects}:
             wanted.append(RemoveObject(other.ref))
     for who in draw(st.lists(st.sampled_from(case.pods), max_size=3)):
         labels = draw(st.sampled_from(case.pods)).labels
