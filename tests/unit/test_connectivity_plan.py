@@ -65,9 +65,15 @@ def test_probes_stay_in_their_family_and_tokens_are_unique(nodes: int, world: bo
 
 
 def test_what_does_not_apply_is_named() -> None:
-    assert set(plan(places(), some_facts()).missing) == {"pod-to-service", "world-to-node-port", "hairpin", "dns"}
+    assert set(plan(places(), some_facts()).missing) == {
+        "pod-to-service",
+        "world-to-node-port",
+        "hairpin",
+        "dns",
+        "policy",
+    }
     full = some_facts(
-        features=frozenset({"service"}),
+        features=frozenset({"service", "policy"}),
         services={"echo": {"ipv4": "10.96.0.5", "ipv6": "fd00:96::5"}},
         name_servers={"ipv4": "10.96.0.10", "ipv6": "fd00:96::a"},
         headless={"ipv4": frozenset({"10.2.0.1"})},
@@ -77,7 +83,8 @@ def test_what_does_not_apply_is_named() -> None:
     made = plan(places(), full)
     assert made.missing == {}
     scenarios = {name.split("/")[0] for name in made.order}
-    assert {"pod-to-service", "world-to-node-port", "hairpin", "dns"} <= scenarios
+    assert {"pod-to-service", "world-to-node-port", "hairpin", "dns", "policy"} <= scenarios
+    assert {check.probe["kind"] for one in made.rounds for check in one.checks} == {"tcp", "silent", "dns"}
     without = plan(places(), dataclasses.replace(full, node_port=0))
     assert set(without.missing) == {"world-to-node-port"}
 

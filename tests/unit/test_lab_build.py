@@ -251,7 +251,9 @@ def test_without_a_browser(entry: LabEntry, tmp_path: Path) -> None:
         build.write(build.path_of(entry, form), build.generate(entry, form))
     said: list[str] = []
     assert headless.run(entry, cluster="none", results=tmp_path / "results", say=said.append)
-    assert said[-1].startswith("lab 90: done in")
+    assert said[-2].startswith("lab 90: done in")
+    assert said[-1].endswith(f"report: {tmp_path}/results/90_small.html")
+    assert "kernel: Linux" in (tmp_path / "results" / "90_small.txt").read_text(encoding="utf-8")
     assert (tmp_path / "results" / "90_small.ipynb").is_file()
     assert not headless.run(entry, cluster="none", results=tmp_path / "results", say=said.append, solved=False)
     assert "  fail: not two" in said

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from glasshive.bench import api, network, pods, up
+from glasshive.bench import api, network, pods, policy_compute, policy_network, up
 from glasshive.bench.measure import Result
 from glasshive.bench.traffic import Mode
 from glasshive.errors import UsageError
 
 Progress = Callable[[int, int], None]
-NAMES = ("load", "up", "pods", "api", "stream", "rr", "crr")
+NAMES = ("load", "up", "pods", "api", "policy", "stream", "rr", "crr")
 _MODES: tuple[Mode, ...] = ("stream", "rr", "crr")
 
 
@@ -32,6 +32,9 @@ def run(names: Sequence[str], *, quick: bool, progress: Callable[[str], Progress
         yield from pods.bench_pods(rounds=rounds, quick=quick, progress=progress("pods"))
     if "api" in wanted:
         yield from api.bench(rounds=rounds, quick=quick, progress=progress("api"))
+    if "policy" in wanted:
+        yield from policy_compute.bench(rounds=rounds, quick=quick, progress=progress("policy"))
+        yield from policy_network.bench(quick=quick, progress=progress("policy"))
     modes = [mode for mode in _MODES if mode in wanted]
     if modes:
         slices = 4 if quick else 12

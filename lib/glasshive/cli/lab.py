@@ -113,15 +113,22 @@ def prove(labs: tuple[str, ...], cluster: str, seeds: int, output: str) -> int:
 
 @_with_cluster
 @lab.command()
-@click.argument("lab_id", metavar="LAB")
-@click.option("--results", type=click.Path(path_type=Path), help="Folder for the notebook with its outputs.")
+@_IDS
+@click.option("--results", type=click.Path(path_type=Path), help="Folder for notebooks with their outputs and reports.")
 @click.option("--unsolved", is_flag=True, help="Run the learner's notebook instead of the solved one.")
-def run(lab_id: str, cluster: str, results: Path | None, *, unsolved: bool) -> int:
-    """Run a lab without a browser; exit status 0 when every cell and check went well."""
+@click.option("--seed", type=click.IntRange(0), help="What the tasks draw from.")
+@click.option("--tier", type=click.IntRange(0, 3), help="How practised one is: fewer hints from 2 on.")
+def run(
+    labs: tuple[str, ...], cluster: str, results: Path | None, seed: int | None, tier: int | None, *, unsolved: bool
+) -> int:
+    """Run LABS (all, if none is named) without a browser, and write a report of each.
+
+    Exit status 0 when every cell and every check went well.
+    """
     from glasshive.lab import commands
 
     where = results or commands.results_folder()
-    return commands.run(lab_id, cluster=cluster, results=where, say=click.echo, solved=not unsolved)
+    return commands.run(labs, cluster=cluster, results=where, say=click.echo, solved=not unsolved, seed=seed, tier=tier)
 
 
 @_with_cluster

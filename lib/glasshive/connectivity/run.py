@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -62,21 +62,30 @@ def play(
     if not order and not missing:
         known = ", ".join(dict.fromkeys(map(_scenario, made.order)))
         raise UsageError(f"no test is called {', '.join(only)}", hint=f"tests are: {known}")
-    rounds = [_groups(c for c in checks if c.test in order) for checks in (made.checks, made.later)]
+    rounds = [(None, made.checks), (None, made.later), *((one, one.checks) for one in made.rounds)]
+    todo = [(one, _groups(c for c in checks if c.test in order)) for one, checks in rounds]
     paths: list[Path] = []
-    total, done = sum(map(len, rounds)), 0
-    for groups in rounds:
-        pool = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="connectivity")
-        try:
+    total, done = sum(len(groups) for _, groups in todo), 0
+    for policies, groups in todo:
+        if not groups:
+            continue
+        with stage.under(policies), _pool(at_once) as pool:
             for future in as_completed([pool.submit(_probe, stage, group) for group in groups]):
                 group_paths = future.result()
                 paths += group_paths
                 done += 1
                 text = f"{_scenario(group_paths[0].test)} from {group_paths[0].source}"
                 follow(Step(text, done, total, sum(bool(p.problem) for p in paths)))
-        finally:
-            pool.shutdown(cancel_futures=True)
     return rows_of(paths, order) + [Row(name, Verdict.SKIPPED, why) for name, why in missing.items()]
+
+
+@contextmanager
+def _pool(at_once: int) -> Iterator[ThreadPoolExecutor]:
+    pool = ThreadPoolExecutor(max_workers=at_once, thread_name_prefix="connectivity")
+    try:
+        yield pool
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _wanted(name: str, only: Sequence[str]) -> bool:
@@ -88,7 +97,7 @@ def _scenario(test_name: str) -> str:
     return "/".join(test_name.split("/")[:-2])
 
 
-def _groups(checks: Iterator[Check]) -> list[list[Check]]:
+def _groups(checks: Iterable[Check]) -> list[list[Check]]:
     """Return checks by source and scenario: each group is one run of the prober."""
     groups: dict[tuple[str, str], list[Check]] = {}
     for check in checks:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from glasshive.connectivity.policies import PolicyRound, rounds
 from glasshive.connectivity.values import Check, Facts, Place
 
 ALL_PAIRS_NODES = 4
@@ -50,13 +51,16 @@ class Plan:
 
     checks: list[Check] = field(default_factory=list)
     later: list[Check] = field(default_factory=list)
+    rounds: list[PolicyRound] = field(default_factory=list)
+    """Checks under policies, after all others."""
     missing: dict[str, str] = field(default_factory=dict)
     """Test name -> why it does not apply."""
 
     @property
     def order(self) -> list[str]:
         """Test names in the order of the report."""
-        return list(dict.fromkeys(check.test for check in (*self.checks, *self.later)))
+        judged = [check for one in self.rounds for check in one.checks]
+        return list(dict.fromkeys(check.test for check in (*self.checks, *self.later, *judged)))
 
 
 def plan(places: Places, facts: Facts) -> Plan:
@@ -70,6 +74,8 @@ def plan(places: Places, facts: Facts) -> Plan:
         made.later += _discovery_checks(places, family)
         made.checks += _name_checks(places, facts, family)
         made.checks += _service_checks(places, facts, family)
+    if "policy" in facts.features:
+        made.rounds = rounds(places, facts)
     made.missing = _missing(places, facts)
     return made
 
@@ -251,6 +257,8 @@ def _missing(places: Places, facts: Facts) -> dict[str, str]:
             missing[name] = "the agents have no feature named service"
     elif not facts.node_port:
         missing["world-to-node-port"] = "the API server gives out no node ports"
+    if "policy" not in facts.features:
+        missing["policy"] = "the agents have no feature named policy"
     if not facts.name_servers:
         missing["dns"] = "there is no Service kube-system/kube-dns"
     return missing

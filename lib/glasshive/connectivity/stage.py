@@ -12,7 +12,7 @@ import secrets
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Self
@@ -21,6 +21,7 @@ from glasshive.api.resources import NAMESPACE, NODE
 from glasshive.cluster import Cluster
 from glasshive.connectivity import manifests, remote
 from glasshive.connectivity.facts import gather
+from glasshive.connectivity.policies import OPEN, PolicyRound
 from glasshive.connectivity.scenarios import Places
 from glasshive.connectivity.values import Facts, Place
 from glasshive.errors import ApiError, ClusterError, DeadlineError, GlasshiveError
@@ -30,6 +31,7 @@ PREFIX = "glasshive-test-"
 LIFETIME_SECONDS = 300
 PODS_SECONDS = 60.0
 RESPONDERS_SECONDS = 15.0
+POLICY_SECONDS = 15.0
 GONE_SECONDS = 40.0
 STALE_SECONDS = 3600.0
 WORLD = "world"
@@ -83,6 +85,39 @@ class Stage:
             return self.cluster.node_exec(source.name, argv, stdin=stdin, timeout=timeout)
         argv = ["python3", "-I", "-S", "-c", program]
         return self.cluster.exec(source.name, argv, self.namespace, stdin=stdin, timeout=timeout)
+
+    # --- policies ---
+
+    @contextlib.contextmanager
+    def under(self, policies: PolicyRound | None) -> Iterator[None]:
+        """Have policies in force for a while; DeadlineError if the endpoints are not under them in time."""
+        if policies is None:
+            yield
+            return
+        self.cluster.apply([dict(one) for one in policies.objects])
+        try:
+            self._wait_enforced(policies.wanted)
+            yield
+        finally:
+            for one in policies.objects:
+                self.cluster.delete(one["kind"], one["metadata"]["name"], namespace=self.namespace)
+            self._wait_enforced(dict.fromkeys(policies.wanted, (OPEN, OPEN)))
+
+    def _wait_enforced(self, wanted: Mapping[str, tuple[str, str]]) -> None:
+        deadline = time.monotonic() + POLICY_SECONDS
+        while missing := self._not_as_wanted(wanted):
+            if time.monotonic() > deadline:
+                raise DeadlineError(f"policies are not in force after {POLICY_SECONDS:g} s: {', '.join(missing)}")
+            time.sleep(0.05)
+
+    def _not_as_wanted(self, wanted: Mapping[str, tuple[str, str]]) -> list[str]:
+        rows = [row for row in self.cluster.endpoints() if row["namespace"] == self.namespace]
+        return [
+            f"{row['pod']} ({row['policyIngress']}, {row['policyEgress']})"
+            for row in rows
+            for part, said in wanted.items()
+            if row["pod"].startswith(f"{part}-") and (row["policyIngress"], row["policyEgress"]) != said
+        ]
 
     # --- setting up ---
 

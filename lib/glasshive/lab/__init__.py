@@ -27,7 +27,12 @@ def open_lab(
     cluster is made of, embedded unless told otherwise; the cells are the same on each that the lab runs on.
     """
     from glasshive.lab.kit import Lab
+    from glasshive.lab.parameters import injected
 
+    given = injected()
+    cluster = cluster or given.get("cluster", "")
+    seed = given.get("seed") if seed is None else seed
+    tier = given.get("tier") if tier is None else tier
     return Lab.open(wanted, cluster=cluster, seed=seed, tier=tier, backend=backend)
 
 

@@ -22,6 +22,7 @@ from typing import Any
 
 from glasshive.errors import ManifestError
 from glasshive.lab import roles
+from glasshive.lab.kernels import spare_imports
 
 _BEGIN, _INSTEAD, _END = "### BEGIN SOLUTION", "### INSTEAD", "### END SOLUTION"
 _PLACE_FOR_ANSWER = "your turn: write here, then run this cell and the check below"
@@ -86,6 +87,7 @@ def _regions(text: str) -> Iterator[tuple[str, str]]:
 
 def read_source(path: Path) -> list[Cell]:
     """Read an author's source. Raises ManifestError with file and line."""
+    spare_imports()
     import jupytext
 
     text = path.read_text(encoding="utf-8")

@@ -8,16 +8,20 @@ import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from glasshive.bpf import doctor, probe
-from glasshive.errors import GlasshiveError, NotFoundError
+from glasshive.errors import GlasshiveError, NotFoundError, UsageError
 from glasshive.lab import build as building
 from glasshive.lab import compare, glossary, headless, lint, translations
 from glasshive.lab.cells import read_source
 from glasshive.lab.execute import execute
+from glasshive.lab.kernels import KernelPool
 from glasshive.lab.manifest import LabEntry, find_lab, read_labs
 from glasshive.lab.tasks import tasks_of
+
+if TYPE_CHECKING:
+    from glasshive.cluster import Cluster
 
 Say = Callable[[str], None]
 FORMS: tuple[building.Form, ...] = ("solved", "learner")
@@ -68,23 +72,31 @@ def build(ids: Sequence[str], *, cluster: str, say: Say, language: str = "", pro
         tasks_of(entry.topic)
         for form in FORMS:
             building.generate(entry, form)  # mistakes in a source are told before anything is started
-    try:
-        connect(cluster)
-        ours = None
-    except NotFoundError:
-        say(f"bringing up cluster {cluster}")
-        ours = Cluster(cluster, nodes=max((entry.nodes for entry in entries), default=1)).up()
-    failures = 0
-    try:
-        for entry in entries:
-            failures += _build_one(entry, cluster, say)
-    finally:
-        if ours is not None:
-            ours.down()
+    with KernelPool() as pool:  # the first kernel gets ready while the cluster comes up
+        try:
+            found, ours = connect(cluster), None
+        except NotFoundError:
+            say(f"bringing up cluster {cluster}")
+            found = ours = Cluster(cluster, nodes=max((entry.nodes for entry in entries), default=1)).up()
+        try:
+            _refuse_open(found, entries)
+            failures = sum(_build_one(entry, cluster, say, pool) for entry in entries)
+        finally:
+            if ours is not None:
+                ours.down()
     return 1 if failures else 0
 
 
-def _build_one(entry: LabEntry, cluster: str, say: Say) -> int:
+def _refuse_open(cluster: Cluster, entries: Sequence[LabEntry]) -> None:
+    """Refuse to build a lab that somebody has open: what is there already would stand in the notebook."""
+    there = {one["metadata"]["name"] for one in cluster.get("namespace", namespace=None)}
+    for entry in entries:
+        if f"lab-{entry.id}" in there:
+            hint = "reset it, or take another cluster: --cluster"
+            raise UsageError(f"lab {entry.id} is open on cluster {cluster.name}", hint=hint)
+
+
+def _build_one(entry: LabEntry, cluster: str, say: Say, pool: KernelPool | None = None) -> int:
     failures = 0
     for form in FORMS:
         path = building.path_of(entry, form)
@@ -96,6 +108,7 @@ def _build_one(entry: LabEntry, cluster: str, say: Say) -> int:
                 cluster=cluster,
                 name=f"{entry.name} ({form})",
                 on_cell=lambda number, count, first: say(f"  [{number}/{count}] {first[:90]}"),
+                pool=pool,
             )
         except GlasshiveError as failure:
             lines = {cell.key: cell.line for cell in read_source(entry.source)}
@@ -183,19 +196,37 @@ def _strays(folder: Path) -> list[str]:
 
 def verify(ids: Sequence[str], *, cluster: str, say: Say) -> int:
     """Run the solved notebooks under nbval and say whether they show what is committed."""
+    entries = chosen(ids)
+    found = compare.compare([entry.solution for entry in entries], cluster=cluster)
+    for entry in entries:
+        one = found[entry.solution]
+        shown = "shows what is committed" if one.same else "differs"
+        say(f"{entry.name}: {shown} ({one.cells} cells, {one.seconds:.1f} s)")
+        if not one.same:
+            say(one.said)
+    return 0 if all(one.same for one in found.values()) else 1
+
+
+def run(
+    ids: Sequence[str],
+    *,
+    cluster: str,
+    results: Path,
+    say: Say,
+    solved: bool = True,
+    seed: int | None = None,
+    tier: int | None = None,
+) -> int:
+    """Run labs without a browser: those named, or all. 0 when every cell and every check went well."""
+    entries = chosen(ids)
     failures = 0
-    for entry in chosen(ids):
-        same, text = compare.compare(entry.solution, cluster=cluster)
-        say(f"{entry.name}: {'shows what is committed' if same else 'differs'}")
-        if not same:
-            say(text)
-            failures += 1
+    with KernelPool(spare=len(entries) > 1) as pool:
+        for entry in entries:
+            went_well = headless.run(
+                entry, cluster=cluster, results=results, say=say, solved=solved, seed=seed, tier=tier, pool=pool
+            )
+            failures += not went_well
     return 1 if failures else 0
-
-
-def run(wanted: str, *, cluster: str, results: Path, say: Say, solved: bool = True) -> int:
-    """Run one lab without a browser; 0 when every cell and every check went well."""
-    return 0 if headless.run(find_lab(wanted), cluster=cluster, results=results, say=say, solved=solved) else 1
 
 
 def start(*, cluster: str, nodes: int, headless_run: bool, say: Say, lab: str = "") -> int:
@@ -218,7 +249,7 @@ def start(*, cluster: str, nodes: int, headless_run: bool, say: Say, lab: str = 
         say(f"bringing up cluster {cluster} with {nodes} nodes")
         Cluster(cluster, nodes=nodes).up(follow=lambda step: say(f"  {step.seconds:5.2f} s  {step.text}"))
     if headless_run:
-        return run(entries[0].id, cluster=cluster, results=results_folder(), say=say)
+        return run([entries[0].id], cluster=cluster, results=results_folder(), say=say)
     return _jupyter(chosen_lab, cluster, say)
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from glasshive.lab import glossary, roles
+from glasshive.lab.kernels import spare_imports
 
 MOST_LINES_IN_CELL, MOST_CODE_CELLS = 15, 25
 MOST_BYTES_IN_CELL, MOST_BYTES = 20_000, 300_000
@@ -40,6 +41,7 @@ def lint(
     With ``source`` and its ``lines`` (cell id -> line) as ``source:line: cell of file: complaint``. ``terms`` are those
     that have to be linked.
     """
+    spare_imports()
     import nbformat
 
     try:

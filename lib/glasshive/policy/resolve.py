@@ -147,10 +147,8 @@ class RuleBook:
         touched: set[int] = set()
         rules: dict[Rule, Filed] = {}
         came: list[Rule] = []
-        for rule in value.rules:
-            if rule in rules:
-                continue
-            filed = held.rules.get(rule)
+        for rule in dict.fromkeys(value.rules):
+            filed = held.rules.get(rule) if held.rules else None
             if filed is None:
                 filed = self._file_rule(rule)
                 touched |= self._enter(filed)

@@ -1,8 +1,7 @@
 """Which identities a selector means, kept while identities and selectors come and go.
 
-Identities are found from the selector's side by an index of their labels, selectors from the identity's side by one of
-their conditions (the one with the fewest selectors behind it when it was added), so that one more identity costs a look
-at a few selectors even among ten thousand.
+Identities are found from the selector's side by an index of their labels, selectors from the identity's side by
+``label_index``, so that one more identity costs a few look-ups even among ten thousand selectors.
 """
 
 from __future__ import annotations
@@ -13,12 +12,10 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 
 from glasshive.model.address import IPV4_ALL, IPV6_ALL, Address, Prefix
-from glasshive.model.labels import SOURCE_ANY, SOURCE_RESERVED, Label, Labels
+from glasshive.model.labels import SOURCE_RESERVED, Label, Labels
 from glasshive.model.policy import CidrPeer, LabelPeer, Match, Peer
+from glasshive.policy.label_index import Filing, LabelIndex, Name, Values, filing, values_of
 from glasshive.policy.prefixes import inside, prefix_of
-
-Key = tuple[str, ...]
-"""(source, key) or (source, key, value); labels are filed under their own source and under "any"."""
 
 _NOT_ENDPOINTS = frozenset((SOURCE_RESERVED, "cidr", "cidrgroup", "fqdn", "node"))
 _NODES = frozenset(("host", "remote-node", "kube-apiserver"))
@@ -46,23 +43,18 @@ def address_blocks(labels: Iterable[Label], *, nodes: bool) -> tuple[Prefix, ...
     return tuple(prefix for name in sorted(reserved) for prefix in _WORLD.get(name, ()))
 
 
-def _keys(label: Label) -> Iterator[Key]:
-    for source in dict.fromkeys((label.source, SOURCE_ANY)):
-        yield source, label.key
-        yield source, label.key, label.value
-
-
-def _holds(match: Match, keys: AbstractSet[Key]) -> bool:
+def _holds(match: Match, values: Values) -> bool:
     """``Match.holds`` on filed labels."""
+    have = values.get((match.source, match.key), ())
     match match.op:
         case "in":
-            return any((match.source, match.key, value) in keys for value in match.values)
+            return any(value in match.values for value in have)
         case "notin":
-            return not any((match.source, match.key, value) in keys for value in match.values)
+            return not any(value in match.values for value in have)
         case "exists":
-            return (match.source, match.key) in keys
+            return bool(have)
         case _:
-            return (match.source, match.key) not in keys
+            return not have
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +63,7 @@ class Selector:
 
     number: int
     peer: Peer
-    anchors: tuple[Key, ...]
+    filed: Filing | None
     users: int = 0
     members: set[int] = field(default_factory=set)
 
@@ -79,7 +71,7 @@ class Selector:
 @dataclass(slots=True, eq=False)
 class _Known:
     labels: Labels
-    keys: frozenset[Key]
+    values: Values
     ordinary: bool
     blocks: tuple[Prefix, ...]
     matched: set[int] = field(default_factory=set)
@@ -92,12 +84,12 @@ class SelectorCache:
         self._empty = empty
         self._nodes_by_cidr = nodes_by_cidr
         self._known: dict[int, _Known] = {}
-        self._by_key: dict[Key, set[int]] = {}
+        self._having: dict[Name, dict[str, set[int]]] = {}
         self._ordinary: set[int] = set()
         self._blocks: list[tuple[bytes, int, int]] = []  # (address, length, identity), sorted
         self._selectors: dict[int, Selector] = {}
         self._by_peer: dict[Peer, Selector] = {}
-        self._anchored: dict[Key, set[int]] = {}
+        self._index = LabelIndex()
         self._loose: set[int] = set()  # no condition that a label must satisfy: asked for every identity
         self._by_block: dict[int, dict[bytes, set[int]]] = {}  # prefix length -> address -> selectors
         self._next = 1
@@ -141,7 +133,7 @@ class SelectorCache:
         if before is not None:
             self._unfile(number, before)
         known = self._enter(number, labels)
-        known.matched = {one for one in self._candidates(known) if self._matches(self._selectors[one].peer, known)}
+        known.matched = self._matching(known)
         held = before.matched if before is not None else set()
         gained, lost = known.matched - held, held - known.matched
         for one in gained:
@@ -194,10 +186,12 @@ class SelectorCache:
 
     def _enter(self, number: int, labels: Labels) -> _Known:
         blocks = address_blocks(labels, nodes=self._nodes_by_cidr)
-        known = _Known(labels, frozenset(key for one in labels for key in _keys(one)), self._empty(labels), blocks)
+        known = _Known(labels, values_of(labels), self._empty(labels), blocks)
         self._known[number] = known
-        for key in known.keys:
-            self._by_key.setdefault(key, set()).add(number)
+        for name, values in known.values.items():
+            having = self._having.setdefault(name, {})
+            for value in values:
+                having.setdefault(value, set()).add(number)
         if known.ordinary:
             self._ordinary.add(number)
         for block in blocks:
@@ -205,30 +199,35 @@ class SelectorCache:
         return known
 
     def _unfile(self, number: int, known: _Known) -> None:
-        for key in known.keys:
-            filed = self._by_key[key]
-            filed.discard(number)
-            if not filed:
-                del self._by_key[key]
+        for name, values in known.values.items():
+            having = self._having[name]
+            for value in values:
+                having[value].discard(number)
+                if not having[value]:
+                    del having[value]
+            if not having:
+                del self._having[name]
         self._ordinary.discard(number)
         for block in known.blocks:
             del self._blocks[bisect_left(self._blocks, (block.address, block.length, number))]
 
-    def _candidates(self, known: _Known) -> set[int]:
-        found = set(self._loose)
-        for key in known.keys:
-            found |= self._anchored.get(key, frozenset())
+    def _matching(self, known: _Known) -> set[int]:
+        """The selectors that mean an identity."""
+        found = {one for one in self._loose if self._matches(self._selectors[one].peer, known)}
+        for one, certain in self._index.find(known.values):
+            if certain or self._matches(self._selectors[one].peer, known):
+                found.add(one)
         for block in known.blocks:
             for length, filed in self._by_block.items():
                 if length <= block.length:
-                    found |= filed.get(_cut(block.address, length), frozenset())
+                    near = filed.get(_cut(block.address, length), ())
+                    found.update(one for one in near if self._matches(self._selectors[one].peer, known))
         return found
 
     # -- selectors, filed
 
     def _make(self, peer: Peer) -> Selector:
-        anchors = self._anchors(peer) if isinstance(peer, LabelPeer) else ()
-        selector = Selector(self._next, peer, anchors)
+        selector = Selector(self._next, peer, filing(peer) if isinstance(peer, LabelPeer) else None)
         self._next += 1
         self._by_peer[peer] = self._selectors[selector.number] = selector
         self._file(selector, add=True)
@@ -246,55 +245,39 @@ class SelectorCache:
             change(filed, selector.number)
             if not filed:
                 del by_address[peer.prefix.address]
-        elif not selector.anchors:
+        elif selector.filed is not None and selector.filed.shape:
+            (self._index.add if add else self._index.discard)(selector.number, selector.filed)
+        else:
             change(self._loose, selector.number)
-        for key in selector.anchors:
-            filed = self._anchored.setdefault(key, set())
-            change(filed, selector.number)
-            if not filed:
-                del self._anchored[key]
-
-    def _anchors(self, peer: LabelPeer) -> tuple[Key, ...]:
-        """The keys of the condition that sorts out most: the one behind which fewest selectors wait already."""
-        best: tuple[int, tuple[Key, ...]] | None = None
-        for match in peer.matches:
-            if match.op == "in":
-                keys: tuple[Key, ...] = tuple((match.source, match.key, value) for value in sorted(match.values))
-            elif match.op == "exists":
-                keys = ((match.source, match.key),)
-            else:
-                continue
-            crowd = max((len(self._anchored.get(key, ())) for key in keys), default=0)
-            if best is None or crowd < best[0]:
-                best = crowd, keys
-        return best[1] if best is not None else ()
 
     def _matches(self, peer: Peer, known: _Known) -> bool:
         if isinstance(peer, CidrPeer):
             return any(selects_block(peer, block) for block in known.blocks)
         if not peer.matches:
             return known.ordinary
-        keys = known.keys
-        return all(_holds(one, keys) for one in peer.matches)
+        return all(_holds(one, known.values) for one in peer.matches)
 
     def _members(self, peer: Peer) -> set[int]:
         if isinstance(peer, CidrPeer):
             return {number for block, number in self._blocks_inside(peer.prefix) if selects_block(peer, block)}
         if not peer.matches:
             return set(self._ordinary)
-        found: set[int] | None = None
-        for match in sorted(peer.matches, key=lambda one: one.op not in ("in", "exists")):
-            if match.op == "in":
-                fits = set[int]().union(
-                    *(self._by_key.get((match.source, match.key, value), ()) for value in match.values)
-                )
-            elif match.op == "exists":
-                fits = self._by_key.get((match.source, match.key), set())
-            else:
-                among = self._known if found is None else found
-                fits = {number for number in among if _holds(match, self._known[number].keys)}
-            found = set(fits) if found is None else found & fits
-        return found or set()
+        wanted = [one for one in peer.matches if one.op in ("in", "exists")]
+        sets = sorted((self._fitting(one) for one in wanted), key=len)
+        found = set.intersection(*sets) if sets else set(self._known)
+        for match in peer.matches:
+            if match.op not in ("in", "exists"):
+                found = {number for number in found if _holds(match, self._known[number].values)}
+        return found
+
+    def _fitting(self, match: Match) -> set[int]:
+        """The identities that satisfy a condition on a label that is there."""
+        having = self._having.get((match.source, match.key), {})
+        if match.op == "in" and len(match.values) == 1:
+            return having.get(next(iter(match.values)), set())
+        return set[int]().union(
+            *(held for value, held in having.items() if match.op == "exists" or value in match.values)
+        )
 
     def _blocks_inside(self, prefix: Prefix) -> Iterator[tuple[Prefix, int]]:
         at = bisect_left(self._blocks, (prefix.address, 0, 0))
