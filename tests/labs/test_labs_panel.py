@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import time
 from collections.abc import Callable, Iterator
-from http.client import HTTPConnection
 from typing import Any
-from urllib.parse import urlsplit
 
 import pytest
 
@@ -35,25 +32,6 @@ def cluster() -> Iterator[Cluster]:
         yield made
 
 
-def events(address: client.Address) -> Iterator[tuple[str, Any]]:
-    """What a browser would hear."""
-    place = urlsplit(address.url)
-    connection = HTTPConnection(place.hostname or "", place.port, timeout=DEADLINE_SECONDS)
-    connection.request("GET", f"/events?token={address.token}")
-    answer = connection.getresponse()
-    assert answer.status == 200
-    name = ""
-    try:
-        for raw in answer:
-            word, _, rest = raw.decode().strip().partition(": ")
-            if word == "event":
-                name = rest
-            elif word == "data":
-                yield name, json.loads(rest)
-    finally:
-        connection.close()
-
-
 def until(heard: Iterator[tuple[str, Any]], right: Callable[[str, Any], bool]) -> Any:
     deadline = time.monotonic() + DEADLINE_SECONDS
     for name, content in heard:
@@ -76,7 +54,7 @@ def test_the_panel_follows_the_real_state(cluster: Cluster) -> None:
     assert (address.url, address.token) == (panel.state["url"], panel.state["token"])
     assert lab.panel().state["url"] == address.url  # one server for all who show the lab
     assert server.address_file(cluster.name, "01").stat().st_mode & 0o77 == 0
-    heard = events(address)
+    heard = client.listen(address)
     assert until(heard, shows("fail"))["tasks"][0]["word"] == "not so yet"
     lab.pod(task["pod"], node=task["node"])
     assert until(heard, shows("pass"))["tasks"][0]["earned"] == 100

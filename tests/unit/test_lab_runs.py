@@ -11,7 +11,7 @@ import nbformat
 import pytest
 
 from glasshive.errors import GlasshiveError, UsageError
-from glasshive.lab import kernels, parameters, report
+from glasshive.lab import kernels, measure_notebooks, parameters, report
 from glasshive.lab.execute import CellFailedError, execute
 from glasshive.lab.kernels import KernelPool
 
@@ -171,3 +171,11 @@ def test_a_warm_kernel_is_not_waited_for_twice(tmp_path: Path) -> None:
         ready = pool._ready.queue[0]
         with pool.kernel(tmp_path) as manager:
             assert manager is ready
+
+
+def test_what_a_notebook_costs_beyond_its_cells_is_measured_side_by_side() -> None:
+    shown: list[tuple[int, int]] = []
+    made = measure_notebooks._beyond_cells(1, lambda done, of: shown.append((done, of)))
+    assert [(one.name, len(one.samples)) for one in made.series] == [("warm kernel", 1), ("nbclient", 1)]
+    assert [(one.ours, one.peer) for one in made.ratios] == [("warm kernel", "nbclient")]
+    assert shown == [(1, 1)]

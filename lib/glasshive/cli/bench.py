@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 def bench(names: tuple[str, ...], output: str, save: Path | None, *, quick: bool) -> None:
     """Measure beside peers in one run: load, up, pods, api, policy, stream, rr, crr (default: all).
 
-    Contenders take turns in short slices; best, median and work per CPU second are shown. ``labs``, if it is named,
-    measures how long checks take.
+    Contenders take turns in short slices; best, median and work per CPU second are shown. If they are named,
+    ``labs`` measures how long checks take, ``notebooks`` what a notebook costs beyond its cells.
     """
     from rich.console import Console
 
@@ -49,13 +49,15 @@ def bench(names: tuple[str, ...], output: str, save: Path | None, *, quick: bool
 def _results(names: tuple[str, ...], *, quick: bool) -> Iterator[Result]:
     """Those of the catalogue; labs stand above it, and are no part of "all"."""
     from glasshive.bench import catalogue
-    from glasshive.lab import measure
+    from glasshive.lab import measure, measure_notebooks
 
-    others = tuple(name for name in names if name != measure.NAME)
+    others = tuple(name for name in names if name not in (measure.NAME, measure_notebooks.NAME))
     if others or not names:
         yield from catalogue.run(others, quick=quick, progress=_progress)
     if measure.NAME in names:
         yield measure.bench(quick=quick, progress=_progress(measure.NAME))
+    if measure_notebooks.NAME in names:
+        yield from measure_notebooks.bench(quick=quick, progress=_progress(measure_notebooks.NAME))
 
 
 def _progress(name: str) -> Callable[[int, int], None]:

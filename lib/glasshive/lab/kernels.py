@@ -83,6 +83,10 @@ class KernelPool:
         """End a kernel that was taken; nothing is waited for."""
         self._run(lambda: self._end(manager))
 
+    def ready(self) -> bool:
+        """Whether a kernel stands ready to be taken."""
+        return not self._ready.empty()
+
     def take(self, folder: Path, environment: Mapping[str, str]) -> Any:
         """Give a ready kernel's manager, and start the next one. Raises GlasshiveError if none can be started."""
         if self._ready.empty() and not self._starting():

@@ -22,7 +22,7 @@ from glasshive.errors import ClusterError
 from glasshive.inventory import Inventory, Kind
 from glasshive.lab.panel.server import address_file
 
-ANSWER_SECONDS = 5.0
+ANSWER_SECONDS, SILENCE_SECONDS = 5.0, 60.0
 _ENVIRONMENT = ("PATH", "HOME", "LANG", "LC_ALL", "GLASSHIVE_LABS")
 
 
@@ -57,6 +57,26 @@ class Address(NamedTuple):
             raise ConnectionError(f"{self.url} answers {answer.status}")
         found: dict[str, Any] = json.loads(content)
         return found
+
+
+def listen(address: Address) -> Iterator[tuple[str, Any]]:
+    """Hear what a browser would: (event, content), until the server ends. Raises OSError when it is not there."""
+    place = urlsplit(address.url)
+    connection = HTTPConnection(place.hostname or "", place.port, timeout=SILENCE_SECONDS)
+    try:
+        connection.request("GET", f"/events?token={address.token}")
+        answer = connection.getresponse()
+        if answer.status != 200:
+            raise ConnectionError(f"{address.url} answers {answer.status}")
+        name = ""
+        for raw in answer:
+            word, _, rest = raw.decode().strip().partition(": ")
+            if word == "event":
+                name = rest
+            elif word == "data":
+                yield name, json.loads(rest)
+    finally:
+        connection.close()
 
 
 def find(cluster: str, lab: str) -> Address | None:
