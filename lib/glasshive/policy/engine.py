@@ -12,9 +12,18 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 
 from glasshive.model.address import Prefix
-from glasshive.model.identity import Identity
 from glasshive.model.labels import Labels
-from glasshive.model.policy import ANY_PEER, Direction, ObjectRef, PeerRows, PolicyObject, Rule, RuleOrigin
+from glasshive.model.policy import ANY_PEER, Direction, PeerRows, Rule, RuleOrigin
+from glasshive.policy.changes import (
+    Change,
+    PutIdentity,
+    PutObject,
+    PutSubject,
+    RemoveIdentity,
+    RemoveObject,
+    RemoveSubject,
+    SetMode,
+)
 from glasshive.policy.delta import Assignment, Block, Delta, PeerChange, PeerKey, PolicyRows
 from glasshive.policy.half import Half, HalfKey, RowMemo
 from glasshive.policy.ports import NO_NAMES, NamedPort
@@ -22,61 +31,19 @@ from glasshive.policy.prefixes import PrefixIdentities, named_by
 from glasshive.policy.resolve import Applicable, Filed, Mode, RuleBook, Settings, SubjectFacts
 from glasshive.policy.selectors import SelectorCache
 
+__all__ = [
+    "Change",
+    "Engine",
+    "PutIdentity",
+    "PutObject",
+    "PutSubject",
+    "RemoveIdentity",
+    "RemoveObject",
+    "RemoveSubject",
+    "SetMode",
+]
+
 Pair = tuple[HalfKey | None, HalfKey | None]
-
-
-@dataclass(frozen=True, slots=True)
-class PutObject:
-    """A policy object exists, or is another one now."""
-
-    value: PolicyObject
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveObject:
-    """A policy object is no more."""
-
-    ref: ObjectRef
-
-
-@dataclass(frozen=True, slots=True)
-class PutIdentity:
-    """An identity exists. ``named_ports``: what its endpoints call their ports, for egress rules with names."""
-
-    identity: Identity
-    named_ports: frozenset[NamedPort] = NO_NAMES
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveIdentity:
-    """An identity is no more, and no address in the ipcache has it."""
-
-    number: int
-
-
-@dataclass(frozen=True, slots=True)
-class PutSubject:
-    """An endpoint or node to be judged exists, or has other labels now. ``key`` is the caller's name for it."""
-
-    key: Hashable
-    facts: SubjectFacts
-
-
-@dataclass(frozen=True, slots=True)
-class RemoveSubject:
-    """It is no more."""
-
-    key: Hashable
-
-
-@dataclass(frozen=True, slots=True)
-class SetMode:
-    """The enforcement mode is another one."""
-
-    mode: Mode
-
-
-Change = PutObject | RemoveObject | PutIdentity | RemoveIdentity | PutSubject | RemoveSubject | SetMode
 
 
 @dataclass(slots=True, eq=False)
