@@ -72,8 +72,9 @@ class PolicyFeature:
         self.tables = PolicyTables(KernelRows(self.maps), Hands(self._flip, self._blocks, self._released))
         options = Options(cluster=config.cluster)
         self.sources = PolicySources(
-            client, options, self._on_objects, KeptForms(config.node_dir / "kept-policies.json")
+            client, options, self._on_objects, KeptForms(config.node_dir / "kept-policies.json"), view.nodes
         )
+        view.on_node(lambda name, _: self.sources.node_moved(name))
         self.cast = Cast(
             datapath, view, identities, self.submit, nodes_by_cidr=config.policy_cidr_match_mode == "nodes"
         )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,11 +16,13 @@ from glasshive.agent.policy.kept import KeptForms
 from glasshive.api import cidr_group, policies
 from glasshive.api.policy_lookups import service_facts
 from glasshive.api.policy_reading import CidrGroupFacts, Lookups, Options, Parsed, ServiceFacts, Use
-from glasshive.api.resources import ENDPOINT_SLICE, SERVICE, Resource
+from glasshive.api.resources import ENDPOINT_SLICE, NODE, SERVICE, Resource
 from glasshive.errors import DeadlineError
 from glasshive.kube.client import Client
 from glasshive.kube.informer import EventType, Informer
 from glasshive.kube.objects import Key, Object, key_of, labels_of
+from glasshive.model.address import Prefix
+from glasshive.model.node import NodeFacts
 from glasshive.model.policy import ObjectRef, PolicyObject
 
 _SLICE_SERVICE = "kubernetes.io/service-name"
@@ -43,8 +45,12 @@ class _Held:
 class PolicySources:
     """Informers of all kinds of policy and of what they refer to."""
 
-    def __init__(self, client: Client, options: Options, told: Told, kept: KeptForms) -> None:
+    def __init__(
+        self, client: Client, options: Options, told: Told, kept: KeptForms,
+        nodes: Callable[[], Iterable[NodeFacts]] = tuple,
+    ) -> None:  # fmt: skip
         self._options = options
+        self._nodes = nodes
         self._kept = kept
         self._told = told
         self._held: dict[tuple[str, Key], _Held] = {}
@@ -102,7 +108,8 @@ class PolicySources:
 
     def lookups(self) -> Lookups:
         """What policies refer to."""
-        return Lookups(services=self._services, cidr_groups=self._groups)
+        prefixes = {prefix for node in self._nodes() for prefix in _prefixes(node)}
+        return Lookups(self._services, self._groups, tuple(sorted(prefixes)) or None)
 
     # -- events
 
@@ -164,6 +171,10 @@ class PolicySources:
         if self._groups.get(name) != before:
             self._concerned(cidr_group.CILIUM_CIDR_GROUP.kind, "", name)
 
+    def node_moved(self, name: str) -> None:
+        """The prefixes or addresses of a node are others now."""
+        self._concerned(NODE.kind, "", name)
+
     def _concerned(self, kind: str, namespace: str, name: str) -> None:
         for where, held in self._held.items():
             if any(use.concerns(kind, namespace, name) for use in held.parsed.uses):
@@ -218,6 +229,11 @@ def policy_resources() -> list[Resource]:
         if kind.resource.plural != cidr_group.CILIUM_CIDR_GROUP.plural:
             found.setdefault((kind.resource.group, kind.resource.plural), kind.resource)
     return list(found.values())
+
+
+def _prefixes(node: NodeFacts) -> Iterable[Prefix]:
+    """What of the cluster's addresses is on a node: its pods' and its own."""
+    return (*node.pod_prefixes, *(Prefix.host(one) for one in node.addresses))
 
 
 def _not_served(informer: Informer) -> bool:
