@@ -93,7 +93,7 @@ def start_load(cluster, name):
 
 
 def finish_load(cluster, name):
-    cluster.wait("pod", name, lambda obj: obj["status"]["phase"] in {"Succeeded", "Failed"}, timeout=LOAD_SECONDS + 20)
+    cluster.wait("pod", name, lambda obj: obj["status"]["phase"] in {"Succeeded", "Failed"}, timeout=LOAD_SECONDS + 90)
     final = json.loads(cluster.logs(name).splitlines()[-1])
     cluster.delete("pod", name)
     assert final["final"]

@@ -11,6 +11,7 @@ import pytest
 
 from control_plane import eventually
 from glasshive.api.resources import EVENT, NODE, POD
+from glasshive.cluster.embedded.pods.spec import STATUS_FILE
 from glasshive.inventory import Inventory, Kind
 from glasshive.net import netns
 from kubelet_node import KubeletNode, kubelet_node
@@ -128,6 +129,28 @@ def test_restart_policies_and_back_off() -> None:
             _, text = await node.ask("GET", "/containerLogs/default/crash/main?previous=true")
             assert text == "oops\n"
             await told(node, "crash", "BackOff")
+
+    asyncio.run(scenario())
+
+
+def test_what_ended_while_no_kubelet_was_there_is_reported_and_not_run_again() -> None:
+    async def scenario() -> None:
+        async with kubelet_node("e-unseen") as node:
+            wait = {"command": ["sh", "-c", "echo once; until [ -e /tmp/go ]; do sleep 0.05; done; exit 4"]}
+            await node.add("ends", "busybox", container=wait, restartPolicy="Never")
+            await node.until("ends", lambda s: s.get("phase") == "Running")
+            uid = (await node.pod("ends"))["metadata"]["uid"]
+            account = node.node_dir / "pods" / uid / STATUS_FILE
+            await node.run("ends", "sh", "-c", "(sleep 1; touch /tmp/go) >/dev/null 2>&1 &")
+            node.kill_kubelet()
+            assert (await node.status("ends"))["phase"] == "Running"
+            await eventually(lambda: json.loads(account.read_text())["over"], what="it ends unseen")
+            await node.start_kubelet()
+            status = await node.until("ends", lambda s: s.get("phase") != "Running")
+            assert status["phase"] == "Failed"
+            assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 4
+            assert status["containerStatuses"][0]["restartCount"] == 0
+            assert (await node.ask("GET", "/containerLogs/default/ends/main"))[1] == "once\n"
 
     asyncio.run(scenario())
 

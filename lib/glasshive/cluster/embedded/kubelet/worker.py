@@ -127,19 +127,21 @@ class PodWorker:
     async def _adopt(self) -> client.Connection | None:
         """Take over a pod that an earlier kubelet started; clean up after one that it did not finish starting."""
         record = self.sandbox.record
-        if record is None:
-            self.seen.account = self.sandbox.account()
-            return None
-        self.seen.addresses, self.seen.start_time = record.addresses, record.start_time
-        self.seen.restarts_before = dict(record.restarts_before or {})
-        self._attempts = record.attempt
-        self.seen.account = self.sandbox.account()
+        if record is not None:
+            self.seen.addresses, self.seen.start_time = record.addresses, record.start_time
+            self.seen.restarts_before = dict(record.restarts_before or {})
+            self._attempts = record.attempt
         if self.sandbox.alive:
-            with contextlib.suppress(ProcessError):
+            with contextlib.suppress(ProcessError, OSError):  # it has ended just now
                 connection = await client.connect_pod(self.sandbox.directory)
                 await connection.ask("watch")
+                self.seen.account = self.sandbox.account()
                 return connection
-        if not self._ending and not self._finished():
+        # Read only now: what is dead has written its last account. Nobody was here to report it when it did.
+        self.seen.account = self.sandbox.account()
+        if self.seen.account is not None:
+            self.dirty()
+        if record is not None and not self._ending and not self._finished():
             await self._lost()
         return None
 
