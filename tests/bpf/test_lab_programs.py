@@ -9,15 +9,19 @@ import os
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from glasshive.cluster.embedded.paths import BPFFS_ROOT, ClusterPaths
 from glasshive.lab.balancer import Balancer
+from glasshive.lab.checks import program
 from glasshive.lab.checks.balanced import Trial, trial
+from glasshive.lab.checks.program import Table
 from glasshive.lab.packets import ETH_ARP, ethernet, ping, read, tcp, udp
 from glasshive.lab.pinned import Pinned
 from glasshive.lab.workshop import LabProgram, Workshop
+from glasshive.model.check_result import Verdict
 
 LABS = Path(__file__).resolve().parents[2] / "bpf" / "labs"
 CLUSTER = f"track-programs-{os.getpid()}"
@@ -148,3 +152,46 @@ def test_every_client_of_the_grader_is_another() -> None:
     packets = [read(service.frame(one)) for one in range(0, 22_000, 7)]
     assert all(one is not None and one.checksums_hold for one in packets)
     assert len({(one.source, one.source_port) for one in packets if one}) == len(packets)
+
+
+TABLE_TEXT = """#include "labs/lesson.h"
+struct key { __u8 protocol; __be16 port; };
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 1024);
+	__type(key, struct key);
+	__type(value, __u64);
+} seen SEC(".maps");
+
+SEC("tc")
+int visits(struct __sk_buff *skb)
+{
+	struct key key = {};
+
+	return bpf_map_lookup_elem(&seen, &key) ? TC_ACT_OK : TC_ACT_SHOT;
+}
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "state"),
+    [
+        (("", ""), ""),
+        (("protocol; __be16", "protocol, pad; __be16"), ""),
+        (("protocol; __be16", "protocol, more; __be16"), "other-map"),
+        (("value, __u64", "value, struct key"), "other-map"),
+        (("max_entries, 1024", "max_entries, 2"), "other-map"),
+        (("seen", "sene"), "no-map"),
+        (('"tc"', '"socket"'), "other-parts"),
+    ],
+)
+def test_a_map_of_another_layout_is_a_fail_and_no_error(
+    workshop: Workshop, change: tuple[str, str], state: str
+) -> None:
+    """An error would be voided, and so cost nothing."""
+    workshop.write("visits", TABLE_TEXT.replace(*change))
+    reader = SimpleNamespace(cluster_name=CLUSTER, namespace="lab-19")
+    table = Table("seen", ("protocol", "port"), (), 16)
+    found = program.loaded(reader, "visits", {"visits": "sched_cls"}, maps=[table])  # type: ignore[arg-type]
+    assert found.verdict is (Verdict.FAIL if state else Verdict.PASS), found
+    assert found.state == state

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
-from glasshive.bpf import inspect
+from glasshive.bpf import Map, inspect
 from glasshive.lab.checks.outcome import bad, good
 from glasshive.lab.grading.reader import ClusterReader
 from glasshive.lab.pinned import Pinned, folder_of
 from glasshive.model.check_result import CheckResult
+
+if TYPE_CHECKING:
+    import numpy as np
 
 Key = tuple[object, ...]
 Counts = Mapping[Key, int]
@@ -31,17 +35,45 @@ class Row:
     state: str = "wrong-verdict"
 
 
+@dataclass(frozen=True)
+class Table:
+    """A map that a task relies on: the fields of its key and value (none: a plain number), room for ``least`` entries.
+
+    A check that reads a map of another layout could only err, and an error costs nothing: so the layout is looked at.
+    """
+
+    name: str
+    key: tuple[str, ...] = ()
+    value: tuple[str, ...] = ()
+    least: int = 1
+
+    def fits(self, found: Map) -> bool:
+        """Whether a map is like that. Fields that only pad do not count."""
+        layouts = ((found.key_dtype, self.key), (found.value_dtype, self.value))
+        return found.max_entries >= self.least and all(_fields(kind) == wanted for kind, wanted in layouts)
+
+    def __str__(self) -> str:
+        key, value = (", ".join(one) or "a number" for one in (self.key, self.value))
+        return f"{self.name} (key: {key}; value: {value}; at least {self.least} entries)"
+
+
+def _fields(kind: np.dtype[Any]) -> tuple[str, ...] | None:
+    if kind.names is not None:
+        return tuple(name for name in kind.names if not name.startswith("pad"))
+    return () if kind.kind in "iu" else None
+
+
 def pinned(reader: ClusterReader, name: str) -> Pinned:
     """Find what is loaded under a name; ask ``.loaded`` whether it is."""
     return Pinned(folder_of(reader.cluster_name, reader.namespace) / name)
 
 
 def loaded(
-    reader: ClusterReader, name: str, parts: Mapping[str, str], *, maps: Sequence[str] = (), read: str = ""
+    reader: ClusterReader, name: str, parts: Mapping[str, str], *, maps: Sequence[Table] = (), read: str = ""
 ) -> CheckResult:
     """A program is in the kernel: its parts (C function -> type, such as ``sched_cls``) and its maps.
 
-    States: ``absent``, ``other-parts``, ``no-map``.
+    States: ``absent``, ``other-parts``, ``no-map``, ``other-map``.
     """
     wanted = f"a program {name} in the kernel: " + ", ".join(f"{part}, {_KINDS[kind]}" for part, kind in parts.items())
     why = "only what the verifier has accepted is in the kernel"
@@ -53,9 +85,14 @@ def loaded(
     if wrong:
         told = ", ".join(f"{part} ({kind})" for part, kind in kinds.items())
         return bad(f"{name} has {told}", wanted, why="the section's name says which type it is", state="other-parts")
-    missing = [one for one in maps if one not in found.maps]
-    if missing:
-        return bad(f"{name} has no map {missing[0]}", f"the maps {', '.join(maps)}", state="no-map")
+    for table in maps:
+        if table.name not in found.maps:
+            return bad(f"{name} has no map {table.name}", f"the map {table}", state="no-map")
+        with found.open_map(table.name) as held:
+            if not table.fits(held):
+                told = f"the map {table.name} of {name} has another layout"
+                why = "others read it too; a field that only pads is called pad"
+                return bad(told, f"the map {table}", why=why, state="other-map")
     return good(f"{name} is loaded: {', '.join(parts)}")
 
 

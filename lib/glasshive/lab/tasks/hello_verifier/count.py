@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from glasshive.lab.checks import probe, program, state
 from glasshive.lab.checks.outcome import all_of, good
 from glasshive.lab.checks.probe import Probe
-from glasshive.lab.checks.program import Counts, Row
+from glasshive.lab.checks.program import Counts, Row, Table
 from glasshive.lab.draw import Draw
 from glasshive.lab.packets import ICMP, UDP, udp
 from glasshive.lab.task import Check, Given, Hint, Mutant, Task
@@ -45,7 +45,7 @@ def count_attached(reader: ClusterReader, _: Given) -> CheckResult:
     read = "the section about packets that really arrive"
     wanted = {f"tcx ingress of eth0 in {_POD}": ("tcx_ingress", _POD_DEVICE)}
     return all_of(
-        lambda: program.loaded(reader, "count", {"count": "sched_cls"}, maps=["hits"], read=read),
+        lambda: program.loaded(reader, "count", {"count": "sched_cls"}, maps=[Table("hits", least=18)], read=read),
         lambda: program.attached(reader, "count", wanted, why="a loaded program sees no packet until it is attached"),
     )
 

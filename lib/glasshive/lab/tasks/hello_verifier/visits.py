@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from glasshive.lab.checks import program
 from glasshive.lab.checks.outcome import bad
-from glasshive.lab.checks.program import Counts, Key, Row
+from glasshive.lab.checks.program import Counts, Key, Row, Table
 from glasshive.lab.draw import Draw
 from glasshive.lab.packets import TCP, UDP, ping, tcp, udp
 from glasshive.lab.task import Check, Given, Hint, Mutant, Task
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from glasshive.lab.grading.reader import ClusterReader
 
 
+_SEEN = Table("seen", ("protocol", "port"), (), 16)
+
+
 def draw_visits(seed: Draw) -> dict[str, Any]:
     """Two ports."""
     return {"port": seed.port(), "other": seed.integer(1024, 9999)}
@@ -26,7 +29,7 @@ def draw_visits(seed: Draw) -> dict[str, Any]:
 def visits_loaded(reader: ClusterReader, _: Given) -> CheckResult:
     """It is in the kernel, with its map."""
     read = "the section about the stack"
-    return program.loaded(reader, "visits", {"visits": "sched_cls"}, maps=["seen"], read=read)
+    return program.loaded(reader, "visits", {"visits": "sched_cls"}, maps=[_SEEN], read=read)
 
 
 def visits_counted(reader: ClusterReader, given: Given) -> CheckResult:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from glasshive.lab.checks import program
 from glasshive.lab.checks.balanced import trial
 from glasshive.lab.checks.outcome import all_of, bad, good
+from glasshive.lab.checks.program import Table
 from glasshive.lab.draw import Draw
 from glasshive.lab.packets import ETH_ARP, ethernet, ping, read, tcp, udp
 from glasshive.lab.task import Check, Given, Hint, Mutant, Task
@@ -18,7 +19,13 @@ if TYPE_CHECKING:
     from glasshive.lab.grading.reader import ClusterReader
 
 PARTS = {"forward": "sched_cls", "backward": "sched_cls"}
-MAPS = ("services", "backends", "connections", "answers")
+_END = ("address", "port", "zero")
+MAPS = (
+    Table("services", _END, ("first", "count"), 8),
+    Table("backends", (), ("end", "alive"), 256),
+    Table("connections", ("source", "target"), (), 1024),
+    Table("answers", ("source", "target"), _END, 1024),
+)
 _CLIENTS, _BACKENDS = 600, 3
 _LEAST, _MOST = 0.7, 1.3
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from glasshive.lab.checks import program, wired
 from glasshive.lab.checks.outcome import all_of, good
-from glasshive.lab.checks.program import Counts, Key, Row
+from glasshive.lab.checks.program import Counts, Key, Row, Table
 from glasshive.lab.draw import Draw
 from glasshive.lab.packets import ETH_ARP, ETH_IPV6, ethernet, ping, tcp, udp
 from glasshive.lab.pinned import XDP_ACTIONS
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from glasshive.lab.grading.reader import ClusterReader
     from glasshive.lab.kit import Lab
 
+_MAPS = (Table("closed"), Table("verdicts", least=3))
 _DROP, _PASS = 1, 2
 _DEVICE = 2  # eth0 of right
 _EXPERIMENT = 0x88B5  # an EtherType for local experiments (IEEE 802)
@@ -34,7 +35,7 @@ def at_right(reader: ClusterReader, _: Given) -> CheckResult:
     """It is in the kernel, with its maps, and at the XDP hook of right."""
     wanted = {"xdp of eth0 in right": ("xdp", _DEVICE)}
     return all_of(
-        lambda: program.loaded(reader, "gate", {"gate": "xdp"}, maps=["closed", "verdicts"], read="the section on XDP"),
+        lambda: program.loaded(reader, "gate", {"gate": "xdp"}, maps=_MAPS, read="the section on XDP"),
         lambda: program.attached(reader, "gate", wanted, why="a loaded program sees no packet until it is attached"),
     )
 
