@@ -232,12 +232,18 @@ def test_full_map_and_that_it_is_kept(cluster: Cluster, reader: ClusterReader) -
 
 
 def test_policy_typo(cluster: Cluster, reader: ClusterReader) -> None:
+    ways = [Probe("client", "web"), Probe("client", "near")]
+    assert answered(reader, *ways) == [True, True]
     truth = inject_twice(cluster, "policy-typo", namespace=SPACE, to="web", allow="client")
     held = reader.get("networkpolicy", "allow-client")
     assert state.at_path(held, "spec.ingress.0.from.0.podSelector.matchLabels.app") == "lcient"
     assert truth.where["selector"] == "app=lcient"
+    await_true(lambda: answered(reader, *ways) == [False, True])
+    assert flow.judged_as(reader, [ways[0]], "deny-default", match="none")
+    assert flow.judged_as(reader, [ways[0]], "allow").state == "other-verdict"
     heal_twice(cluster, truth)
     assert reader.get("networkpolicy", "allow-client") is None
+    await_true(lambda: answered(reader, *ways) == [True, True])
 
 
 def test_several_at_once_are_healed_by_owner_and_the_keeper_ends(cluster: Cluster, reader: ClusterReader) -> None:

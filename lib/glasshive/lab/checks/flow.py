@@ -1,4 +1,4 @@
-"""Checks by what the datapath says of packets: drop records today, the observer's flows when it stands."""
+"""Checks by what the datapath says of packets: records of drops and of policy's verdicts."""
 
 from __future__ import annotations
 
@@ -58,12 +58,36 @@ def none_dropped(reader: ClusterReader, probes: Sequence[Probe], *, why: str = "
     return judged(True, f"answered, nothing dropped: {', '.join(map(str, probes))}", wanted)
 
 
-def records_since(reader: ClusterReader, since_ns: int) -> list[tuple[str, dict[str, Any]]]:
-    """(node, record) of every packet dropped since a moment of CLOCK_MONOTONIC, nanoseconds."""
+def judged_as(
+    reader: ClusterReader, probes: Sequence[Probe], verdict: str, *, match: str = "", why: str = "", read: str = ""
+) -> CheckResult:
+    """Policy says this of every probe's first packet: ``allow``, ``deny-default`` or ``deny-rule``.
+
+    ``match``: what decided, as the record names it (``l3-only``, ``l3-l4`` ...). States: ``no-record``,
+    ``other-verdict``.
+    """
+    since_ns = time.monotonic_ns()
+    outcomes = send(reader, probes, wait_s=RECORD_SECONDS)
+    records = records_since(reader, since_ns, "/v1/verdict-records")
+    wanted = f"{verdict} for {', '.join(map(str, probes))}" + (f", decided by {match}" if match else "")
+    for one in outcomes:
+        mine = [row for _, row in records if _is_of(reader, row, one)]
+        if not mine:
+            return bad(f"policy was not asked about {one.probe}", wanted, why=why, read=read, state="no-record")
+        if not any(row["verdict"] == verdict and match in ("", row["match"]) for row in mine):
+            told = ", ".join(sorted({f"{row['verdict']} ({row['match']})" for row in mine}))
+            return bad(f"policy said of {one.probe}: {told}", wanted, why=why, read=read, state="other-verdict")
+    return judged(True, f"{verdict}: {', '.join(map(str, probes))}", wanted)
+
+
+def records_since(
+    reader: ClusterReader, since_ns: int, path: str = "/v1/drop-records"
+) -> list[tuple[str, dict[str, Any]]]:
+    """(node, record) of every packet dropped (or judged) since a moment of CLOCK_MONOTONIC, nanoseconds."""
     return [
         (node.name, row)
         for node in reader.nodes()
-        for row in reader.drop_records(node.name)
+        for row in reader.ask(node.name, path)["records"]
         if row["timeNs"] >= since_ns
     ]
 

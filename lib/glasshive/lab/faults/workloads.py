@@ -130,7 +130,7 @@ class PolicyTypo(Fault):
             },
             {},
             cause=f"the NetworkPolicy allow-{wanted} lets in app={typo}, which nobody is; app={wanted} was meant",
-            symptom=f"once policies are enforced, nobody reaches app={given['to']} any more, {wanted} included",
+            symptom=f"nobody reaches app={given['to']} any more, {wanted} included",
         )
 
     def apply(self, hands: Hands, truth: Truth) -> None:
