@@ -145,7 +145,7 @@ def _read_networks(texts: Sequence[str], path: str, reading: Reading) -> list[tu
 
 def _resolve_networks(networks: Sequence[tuple[str, Prefix]], action: Action, found: Peers, reading: Reading) -> None:
     """Networks as peers, where identities can tell: all addresses, or addresses outside of the cluster."""
-    own = reading.lookups.cluster_prefixes
+    own = reading.lookups.cluster_prefixes or None
     if networks:
         reading.uses.add(Use("Node", "", EVERY))
     prefixes = {prefix for _, prefix in networks}

@@ -11,8 +11,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, ClassVar
 
 from glasshive.api import cidr_group, policies
+from glasshive.api.policy_lint import lint
 from glasshive.api.policy_lookups import of_objects
-from glasshive.api.policy_reading import Lookups, Options, Use
+from glasshive.api.policy_reading import ERROR, Lookups, Options, Use
 from glasshive.api.policy_status import status_conditions
 from glasshive.api.resources import ENDPOINT_SLICE, NODE, SERVICE, Resource
 from glasshive.kube.informer import EventType
@@ -33,7 +34,7 @@ class References:
         self.needs = [context.caches.of(one) for one in kinds]
         self._known: Lookups | None = None
         self._listeners: list[Callable[[str, str, str], None]] = []
-        for collection in self.needs[:3]:
+        for collection in self.needs:
             collection.on_event(self._on_event)
 
     def listen(self, listener: Callable[[str, str, str], None]) -> None:
@@ -49,20 +50,27 @@ class References:
 
     def _cluster_prefixes(self) -> Iterable[Prefix]:
         for node in self.needs[3].values():
-            spec, status = node.get("spec") or {}, node.get("status") or {}
-            yield from (Prefix.parse(text) for text in spec.get("podCIDRs") or ())
-            internal = (one for one in status.get("addresses") or () if one.get("type") == "InternalIP")
-            yield from (Prefix.parse(one["address"]) for one in internal)
+            yield from _node_prefixes(node)
 
     def _on_event(self, _: EventType, old: Object | None, new: Object | None) -> None:
         obj = new or old
         assert obj is not None
+        if obj["kind"] == NODE.kind and old and new and [*_node_prefixes(old)] == [*_node_prefixes(new)]:
+            return  # a heartbeat
         self._known = None
         kind, name = obj["kind"], obj["metadata"]["name"]
         if kind == ENDPOINT_SLICE.kind:
             kind, name = SERVICE.kind, (obj["metadata"].get("labels") or {}).get("kubernetes.io/service-name", "")
         for listener in self._listeners:
             listener(kind, obj["metadata"].get("namespace", ""), name)
+
+
+def _node_prefixes(node: Object) -> Iterable[Prefix]:
+    """The pods' prefixes and the addresses of a node."""
+    spec, status = node.get("spec") or {}, node.get("status") or {}
+    yield from (Prefix.parse(text) for text in spec.get("podCIDRs") or ())
+    internal = (one for one in status.get("addresses") or () if one.get("type") == "InternalIP")
+    yield from (Prefix.parse(one["address"]) for one in internal)
 
 
 class PolicyStatusController(Controller):
@@ -97,10 +105,10 @@ class PolicyStatusController(Controller):
         self._uses[key] = parsed.uses
         if self._resource.subresource("status") is None:
             if not parsed.valid:
-                finding = parsed.policy.findings[0]
+                finding = next(one for one in parsed.policy.findings if one.severity == ERROR)
                 self.context.events.warning(whole, "InvalidPolicy", f"{finding.path}: {finding.message}", COMPONENT)
             return None
-        wanted = conditions(whole, parsed.policy.findings, parsed.policy.rules)
+        wanted = conditions(whole, (*parsed.policy.findings, *lint(parsed.policy)), parsed.policy.rules)
         if (obj.get("status") or {}).get("conditions") != wanted:
             await self._objects.patch(obj, {"status": {"conditions": wanted}}, subresource="status")
         return None
