@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from glasshive.errors import ManifestError, NotFoundError
+from glasshive.errors import ManifestError, NotFoundError, UsageError
 from glasshive.lab import build, commands, glossary, lint, manifest, translations
 from glasshive.lab.cells import read_source
 from glasshive.lab.manifest import LabEntry
@@ -279,3 +279,47 @@ def test_new_prose_keeps_the_outputs_and_new_code_does_not(entry: LabEntry) -> N
     entry.source.write_text(SOURCE.replace("1 + 1", "1 + 3"), encoding="utf-8")
     with pytest.raises(ManifestError, match=r"91_words\.py:6: the code has changed since it was run"):
         build.reword(entry, "learner")
+
+
+# the whole of a notebook --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("code", "prose", "complaint"),
+    [
+        (["1"] * 26, ["Words."] * 26, "26 code cells, at most 25"),
+        (["1"] * 3, ["Words."], "1 cells of prose for 3 of code: say what each is for"),
+        (["1"], ["x" * 310_000], "bytes, at most 300000: show less"),
+        (["%%bpf big\n" + "// line\n" * 61], ["Words."], "lines, at most 60"),
+        (["from glasshive.lab import _secret"], ["Words."], "uses a private name"),
+        (["%pip install x"], ["Words."], "reaches for a network"),
+    ],
+)
+def test_a_notebook_has_its_sizes_and_its_manners(
+    tmp_path: Path, code: list[str], prose: list[str], complaint: str
+) -> None:
+    cells = [nbformat.v4.new_markdown_cell(f"# {text}") for text in prose]
+    cells += [nbformat.v4.new_code_cell(text, execution_count=at) for at, text in enumerate(code, 1)]
+    for at, cell in enumerate(cells):
+        cell.id = f"x{at}"
+    path = tmp_path / "big.ipynb"
+    build.write(path, nbformat.v4.new_notebook(cells=cells))
+    assert any(complaint in text for text in lint.lint(path)), lint.lint(path)
+
+
+def test_what_is_no_notebook_is_told(tmp_path: Path) -> None:
+    path = tmp_path / "none.ipynb"
+    path.write_text("{", encoding="utf-8")
+    assert lint.lint(path)[0].startswith(f"{path}: not a notebook: ")
+
+
+def test_a_lab_that_somebody_has_open_is_not_built(entry: LabEntry) -> None:
+    class There:
+        name = "demo"
+
+        def get(self, kind: str, *, namespace: str | None) -> list[dict[str, object]]:
+            assert (kind, namespace) == ("namespace", None)
+            return [{"metadata": {"name": "default"}}, {"metadata": {"name": "lab-91"}}]
+
+    with pytest.raises(UsageError, match="lab 91 is open on cluster demo"):
+        commands._refuse_open(There(), [entry])  # type: ignore[arg-type]
