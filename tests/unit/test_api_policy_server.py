@@ -18,6 +18,7 @@ from kube_server import APPLY, MERGE, TABLE, Http, run
 pytestmark = pytest.mark.skipif(not kubectl_server.PROGRAM.exists(), reason="kubectl is not installed beside Python")
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 CNPS = "/apis/cilium.io/v2/namespaces/default/ciliumnetworkpolicies"
+NETPOLS = "/apis/networking.k8s.io/v1/namespaces/default/networkpolicies"
 ANPS = "/apis/policy.networking.k8s.io/v1alpha1/adminnetworkpolicies"
 MANIFESTS = (Path(__file__).parent / "policies" / "accepted.yaml").read_text(encoding="utf-8")
 
@@ -71,6 +72,8 @@ REFUSED = [
         {"endpointSelector": {}, "ingress": [{"toPorts": [{"ports": [{"port": "1"}] * 41}]}]},
         "Too many: 41: must have at most 40 items",
     ),
+    (NETPOLS, {"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.1"}}]}]}, "must be a valid CIDR value"),
+    (NETPOLS, {"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/255.0.0.0"}}]}]}, "must be a valid CIDR value"),
     (ANPS, {"priority": 1001, "subject": {"namespaces": {}}}, "should be less than or equal to 1000"),
     (ANPS, {"priority": 1, "subject": {}}, "should have at least 1 properties"),
     (ANPS, {"subject": {"namespaces": {}}}, "spec.priority: Required value"),

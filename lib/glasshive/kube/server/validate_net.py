@@ -98,6 +98,13 @@ def endpoint_slice(obj: Object, old: Object | None) -> list[FieldError]:
     return found
 
 
+def _network(text: str) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
+    """The network of a CIDR; ValueError for anything else, also for an address without a length or a dotted mask."""
+    if not text.partition("/")[2].isdecimal():
+        raise ValueError(f"{text!r} has no prefix length")
+    return ipaddress.ip_network(text, strict=False)
+
+
 def _peer(peer: Object, place: str) -> list[FieldError]:
     if not peer:
         return [required(place, "must specify a peer")]
@@ -109,12 +116,12 @@ def _peer(peer: Object, place: str) -> list[FieldError]:
     if len(peer) > 1:
         found.append(forbidden_field(place, "may not specify both ipBlock and another peer"))
     try:
-        network = ipaddress.ip_network(block.get("cidr", ""), strict=False)
+        network = _network(block.get("cidr", ""))
     except ValueError:
         return [*found, bad_value(f"{place}.ipBlock.cidr", block.get("cidr"), "must be a valid CIDR value")]
     for at, text in enumerate(block.get("except") or []):
         try:
-            inner = ipaddress.ip_network(text, strict=False)
+            inner = _network(text)
             inside = inner.version == network.version and inner.subnet_of(network) and inner != network  # type: ignore[arg-type]
         except ValueError:
             inside = False
