@@ -57,6 +57,8 @@ class AgentViews:
 
     async def endpoints(self, _: web.Request) -> web.Response:
         """This node's endpoints with the labels of their identity and what policy does for them."""
+        if not hasattr(self._agent, "policy"):
+            return _answer({"error": "the agent is starting"}, 503)
         table = self._agent.identities.allocator.table
         policy = PolicyViews(self._agent.policy)
         rows = []
@@ -75,6 +77,8 @@ class AgentViews:
 
     async def identities(self, _: web.Request) -> web.Response:
         """Identities that this node knows."""
+        if not hasattr(self._agent, "identities"):
+            return _answer({"error": "the agent is starting"}, 503)
         known = self._agent.identities.allocator.table.identities()
         return _answer([{"number": one.number, "labels": one.labels.texts()} for one in known])
 

@@ -40,6 +40,7 @@ class _Held:
     parsed: Parsed
     valid: Object | None
     """The last form that could be enforced."""
+    enforced: PolicyObject
 
 
 class PolicySources:
@@ -54,6 +55,7 @@ class PolicySources:
         self._kept = kept
         self._told = told
         self._held: dict[tuple[str, Key], _Held] = {}
+        self._users: dict[tuple[str, Key], frozenset[Use]] = {}
         self._services: dict[Key, ServiceFacts] = {}
         self._groups: dict[str, CidrGroupFacts] = {}
         self._dirty: dict[tuple[str, Key], None] = {}
@@ -98,9 +100,8 @@ class PolicySources:
     # -- reading
 
     def in_force(self) -> list[PolicyObject]:
-        """Every object as it is to be enforced."""
-        lookups = self.lookups()
-        return [self._read(held, lookups) for held in self._held.values()]
+        """Every object as it is to be enforced. ``flush`` first."""
+        return [held.enforced for held in self._held.values()]
 
     def objects(self) -> list[tuple[Object, Parsed]]:
         """Every policy object as it is, with what was understood of it."""
@@ -130,11 +131,12 @@ class PolicySources:
         if before is not None:
             before.obj = obj
         else:
-            self._held[where] = _Held(obj, _NOTHING, None)
+            self._held[where] = _Held(obj, _NOTHING, None, _NOTHING.policy)
         self._mark(where)
 
     def _removed(self, where: tuple[str, Key]) -> None:
         held = self._held.pop(where, None)
+        self._users.pop(where, None)
         self._dirty.pop(where, None)
         if held is not None:
             self._kept.forget(held.obj)
@@ -176,8 +178,8 @@ class PolicySources:
         self._concerned(NODE.kind, "", name)
 
     def _concerned(self, kind: str, namespace: str, name: str) -> None:
-        for where, held in self._held.items():
-            if any(use.concerns(kind, namespace, name) for use in held.parsed.uses):
+        for where, uses in self._users.items():
+            if any(use.concerns(kind, namespace, name) for use in uses):
                 self._mark(where)
 
     # -- telling
@@ -197,9 +199,18 @@ class PolicySources:
         dirty, self._dirty = self._dirty, {}
         gone, self._gone = list(self._gone), {}
         lookups = self.lookups()
-        put = [self._read(self._held[where], lookups) for where in dirty if where in self._held]
+        put = [self._take(where, lookups) for where in dirty if where in self._held]
         if put or gone:
             self._told(put, gone)
+
+    def _take(self, where: tuple[str, Key], lookups: Lookups) -> PolicyObject:
+        held = self._held[where]
+        held.enforced = self._read(held, lookups)
+        if held.parsed.uses:
+            self._users[where] = held.parsed.uses
+        else:
+            self._users.pop(where, None)
+        return held.enforced
 
     def _read(self, held: _Held, lookups: Lookups) -> PolicyObject:
         """Read an object; what is not valid leaves its last valid form in force, also that of an earlier life."""

@@ -1,0 +1,96 @@
+"""Tables of policy for people, flows by name, and traces from files."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from glasshive.cluster.policy_flows import Wanted, flow_line, packet_of, port_of
+from glasshive.cluster.policy_trace import Scene, traced
+from glasshive.cluster.rows import Rows
+from glasshive.errors import NotFoundError, UsageError
+
+POLICY = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: web, namespace: default}
+spec:
+  podSelector: {matchLabels: {app: web}}
+  ingress:
+  - from: [{podSelector: {matchLabels: {app: front}}}, {ipBlock: {cidr: 198.51.100.0/24}}]
+    ports: [{port: 80}]
+"""
+DEPLOYMENT = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: web, namespace: default}
+spec:
+  selector: {matchLabels: {app: web}}
+  template: {metadata: {labels: {app: web}}, spec: {containers: [{name: c, image: x}]}}
+"""
+
+
+def test_a_table_shows_itself_as_text_and_html() -> None:
+    rows = Rows("things", {"a": "A\nunit", "b": "B"}, [{"a": 1, "b": ["x<", "y"], "c": "hidden"}, {"a": 22}])
+    assert repr(rows) == "things: 2\nA      B\nunit\n1      x<\n       y\n22"
+    assert "x&lt;<br>y" in rows._repr_html_()
+    assert 'scope="col"' in rows._repr_html_()
+    assert rows[0]["c"] == "hidden"
+    assert repr(Rows("none", {"a": "A"}, [])) == "none: 0\nA"
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [("8080/TCP", ("TCP", 8080)), ("53/udp", ("UDP", 53)), ("80", ("TCP", 80)), ("ICMP", ("ICMP", None))],
+)
+def test_packets_by_name(text: str, found: tuple[str, int | None]) -> None:
+    assert packet_of(text) == found
+
+
+@pytest.mark.parametrize("text", ["", "x/TCP", "80/XYZ", "70000/TCP", "-1"])
+def test_what_is_no_packet_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="is no port"):
+        packet_of(text)
+
+
+def test_records_are_found_by_what_is_asked() -> None:
+    row = {"source": "10.0.0.1", "destination": "10.0.0.2", "protocol": "TCP", "destinationPort": 80, "sourcePort": 5}
+    row |= {"icmpType": 0, "verdict": "allow", "audited": False, "policyDirection": "ingress"}
+    row |= {"node": "n", "timeNs": 0}
+    assert Wanted().fits(row)
+    assert Wanted(frozenset({"10.0.0.1"}), frozenset({"10.0.0.2"}), "TCP", 80).fits(row)
+    assert not Wanted(port=81).fits(row)
+    assert not Wanted(refused=True).fits(row)
+    assert port_of(row | {"protocol": "ICMPv6", "icmpType": 128}) == 128
+    assert flow_line(row).startswith("10.0.0.1:5 -> 10.0.0.2:80 TCP ingress at n: allow (")
+
+
+def scene() -> Scene:
+    from glasshive.cluster import manifests
+
+    return Scene([*manifests.load(POLICY), *manifests.load(DEPLOYMENT)])
+
+
+def test_a_trace_names_pods_workloads_labels_and_addresses() -> None:
+    assert traced(scene(), "default:app=front", "web", "80/TCP").allowed
+    assert not traced(scene(), "default:app=front", "default/web", "81/TCP").allowed
+    assert not traced(scene(), "other:app=front", "web", "80/TCP").allowed, "another namespace"
+    assert traced(scene(), "198.51.100.7", "web", "80/TCP").allowed
+    assert not traced(scene(), "203.0.113.1", "web", "80/TCP").allowed
+    with pytest.raises(NotFoundError, match="nope is no pod"):
+        traced(scene(), "nope", "web", "80/TCP")
+
+
+def test_the_command_traces_files_without_a_cluster(tmp_path: Path) -> None:
+    file = tmp_path / "policy.yaml"
+    file.write_text(POLICY + "---" + DEPLOYMENT)
+    argv = [sys.executable, "-m", "glasshive", "policy", "trace", "--offline", "-f", str(file)]
+    done = subprocess.run([*argv, "default:app=other", "web", "80/TCP"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stderr
+    assert "Verdict: DENIED" in done.stdout
+    assert "NetworkPolicy default/web, ingress[0]" in done.stdout
+    done = subprocess.run([*argv, "default:app=front", "web", "80/TCP"], capture_output=True, text=True, check=False)
+    assert done.returncode == 0
