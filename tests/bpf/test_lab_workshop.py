@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -158,6 +159,16 @@ def test_attached_it_decides_about_real_packets(workshop: Workshop, wire: Wire) 
     assert gate.rows("dropped") == [{"key": 0, "value": 2}]
     gate.detach()
     assert wire.send(count=2).arrived == 2
+
+
+def test_several_may_send_at_once(workshop: Workshop, wire: Wire) -> None:
+    """A panel and a notebook may both ask for a check: none takes the other's port or datagrams."""
+    cable = workshop.write("cable", f'{HEAD}SEC("tc")\nint cable(struct __sk_buff *skb)\n{{\n'
+                           "\treturn bpf_redirect(12, 0);\n}\n")  # fmt: skip
+    cable.attach("mid/to-left", "tcx ingress")
+    with ThreadPoolExecutor(max_workers=4) as pool:
+        sent = list(pool.map(lambda _: wire.send(count=5, wait_s=5.0), range(12)))
+    assert [one.arrived for one in sent] == [5] * 12
 
 
 def test_clearing_leaves_no_link_no_pin_and_no_file(workshop: Workshop, wire: Wire) -> None:

@@ -15,11 +15,13 @@ from __future__ import annotations
 
 import secrets
 import socket
+from contextlib import ExitStack
 from pathlib import Path
 
 from glasshive.cluster.embedded.paths import ClusterPaths
 from glasshive.errors import NotFoundError
 from glasshive.inventory import Inventory, Kind
+from glasshive.lab.alone import alone
 from glasshive.lab.packets import RECEIVER, RECEIVER_MAC, SENDER, SENDER_MAC
 from glasshive.net import netns
 from glasshive.net.links import Links
@@ -37,6 +39,7 @@ class Wire:
 
     def __init__(self, cluster: str, namespace: str) -> None:
         self._prefix = f"gh-{cluster}-{namespace}"
+        self._run = ClusterPaths(cluster).run
         self._inventory = Inventory(ClusterPaths(cluster).inventory_file)
 
     def namespace(self, where: str) -> str:
@@ -90,13 +93,14 @@ class Wire:
     def send(self, source: str = "left", *, port: int = 9000, count: int = 1, wait_s: float = 1.0) -> Sent:
         """Send UDP datagrams, each with a canary of its own, from one end to the other; says which arrived."""
         target = "right" if source == "left" else "left"
-        receiver = netns.in_netns(netns.path_of(self.namespace(target)), lambda: _bound(ENDS[target][0], port, wait_s))
-        with receiver:
-            sender = netns.in_netns(netns.path_of(self.namespace(source)), _socket)
-            with sender:
-                canaries = [secrets.token_bytes(8) for _ in range(count)]
-                for one in canaries:
-                    sender.sendto(one, (ENDS[target][0], port))
+        canaries = [secrets.token_bytes(8) for _ in range(count)]
+        with ExitStack() as stack:
+            stack.enter_context(alone(self._run))  # two receivers at one port would take each other's datagrams
+            where = netns.path_of(self.namespace(target))
+            receiver = stack.enter_context(netns.in_netns(where, lambda: _bound(ENDS[target][0], port, wait_s)))
+            sender = stack.enter_context(netns.in_netns(netns.path_of(self.namespace(source)), _socket))
+            for one in canaries:
+                sender.sendto(one, (ENDS[target][0], port))
             return Sent(port, canaries, _receive(receiver, set(canaries)))
 
 

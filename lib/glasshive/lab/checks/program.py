@@ -7,10 +7,13 @@ grader, and its source is not looked at.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from glasshive.bpf import Map, inspect
+from glasshive.cluster.embedded.paths import ClusterPaths
+from glasshive.lab.alone import alone
 from glasshive.lab.checks.outcome import bad, good
 from glasshive.lab.grading.reader import ClusterReader
 from glasshive.lab.pinned import Pinned, folder_of
@@ -66,6 +69,11 @@ def _fields(kind: np.dtype[Any]) -> tuple[str, ...] | None:
 def pinned(reader: ClusterReader, name: str) -> Pinned:
     """Find what is loaded under a name; ask ``.loaded`` whether it is."""
     return Pinned(folder_of(reader.cluster_name, reader.namespace) / name)
+
+
+def undisturbed(reader: ClusterReader) -> AbstractContextManager[None]:
+    """No other check that counts packets of this lab runs meanwhile. There must be a loaded program."""
+    return alone(ClusterPaths(reader.cluster_name).run / "labs" / reader.namespace)
 
 
 def loaded(
@@ -158,9 +166,10 @@ def counted(
     why: str = "",
 ) -> CheckResult:
     """Counts grow by exactly this while ``send`` sends. States: ``none`` (nothing grew), ``other-counts``."""
-    before = counts(reader, name, table)
-    send()
-    found = grown(before, counts(reader, name, table))
+    with undisturbed(reader):
+        before = counts(reader, name, table)
+        send()
+        found = grown(before, counts(reader, name, table))
     if found == dict(wanted):
         return good("; ".join(f"{words(key)}: {count} more, as sent" for key, count in wanted.items()))
     told = "; ".join(f"{words(key)}: {count} more" for key, count in found.items()) or "no count has grown"

@@ -62,7 +62,8 @@ def visits_one_each(reader: ClusterReader, given: Given) -> CheckResult:
     if twice:
         return bad(f"more than one entry for {twice[0]}", "one entry for each protocol and port", state="two-entries")
     passes = [Row("UDP", udp(target_port=given["port"]), PASS), Row("ping", ping(), PASS), *others()]
-    return program.ruled(reader, "visits", passes, why="who counts lets pass")
+    with program.undisturbed(reader):
+        return program.ruled(reader, "visits", passes, why="who counts lets pass")
 
 
 _visits = exercise("visits")

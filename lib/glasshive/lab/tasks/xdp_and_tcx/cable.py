@@ -49,17 +49,19 @@ def joined(reader: ClusterReader, _: Given) -> CheckResult:
 def carries(reader: ClusterReader, given: Given) -> CheckResult:
     """Datagrams cross in both directions."""
     port, count, why = given["port"], given["count"], "what comes in on one side goes out on the other"
-    return all_of(
-        lambda: wired.arrives(reader, "left", port, count, why=why),
-        lambda: wired.arrives(reader, "right", port, count, why=why),
-    )
+    with program.undisturbed(reader):
+        return all_of(
+            lambda: wired.arrives(reader, "left", port, count, why=why),
+            lambda: wired.arrives(reader, "right", port, count, why=why),
+        )
 
 
 def honest(reader: ClusterReader, given: Given) -> CheckResult:
     """Each packet goes out once, on the other side only; and whatever kind of frame it is."""
-    before = wired.received(reader)
-    wired.wire(reader).send("left", port=given["port"], count=given["count"])
-    after = wired.received(reader)
+    with program.undisturbed(reader):
+        before = wired.received(reader)
+        wired.wire(reader).send("left", port=given["port"], count=given["count"])
+        after = wired.received(reader)
     found = {end: after[end] - before[end] for end in wired.ENDS}
     if found != {"left": 0, "right": given["count"]}:
         told = f"{given['count']} sent by left; right received {found['right']}, left {found['left']}"

@@ -73,10 +73,11 @@ def passes(reader: ClusterReader, given: Given) -> CheckResult:
     }
     rows = [Row(told, frame, "XDP_PASS", "drops-others") for told, frame in others.items()]
     rows.append(Row("UDP to that port", udp(target_port=port), "XDP_DROP", "lets-through"))
-    return all_of(
-        lambda: program.ruled(reader, "gate", rows, why="only UDP over IPv4, and only by its destination port"),
-        lambda: wired.arrives(reader, "right", port, given["open_count"], why="XDP sees what comes in"),
-    )
+    with program.undisturbed(reader):
+        return all_of(
+            lambda: program.ruled(reader, "gate", rows, why="only UDP over IPv4, and only by its destination port"),
+            lambda: wired.arrives(reader, "right", port, given["open_count"], why="XDP sees what comes in"),
+        )
 
 
 def _close(lab: Lab, given: Given) -> None:
