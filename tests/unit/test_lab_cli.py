@@ -78,3 +78,12 @@ def test_switched_off_is_said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Ca
     monkeypatch.setenv("GLASSHIVE_PROGRESS", "off")
     assert main(["lab", "export"]) == 2
     assert "switched off" in capsys.readouterr().err
+
+
+def test_nbvals_table_is_printed_as_nbval_reads_it(capsys: pytest.CaptureFixture[str]) -> None:
+    from nbval.plugin import get_sanitize_patterns
+
+    from glasshive.lab import sanitize
+
+    assert main(["lab", "sanitize"]) == 0
+    assert get_sanitize_patterns(capsys.readouterr().out) == [(one, other) for _, one, other in sanitize.PATTERNS]

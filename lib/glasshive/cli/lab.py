@@ -94,6 +94,15 @@ def verify(labs: tuple[str, ...], cluster: str) -> int:
     return commands.verify(labs, cluster=cluster, say=click.echo)
 
 
+@lab.command()
+def sanitize() -> int:
+    """Print the table of what may differ between two runs, as nbval reads it (--nbval-sanitize-with)."""
+    from glasshive.lab.sanitize import nbval_file
+
+    click.echo(nbval_file(), nl=False)
+    return 0
+
+
 @_with_cluster
 @lab.command()
 @_IDS
