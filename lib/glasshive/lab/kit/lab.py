@@ -112,8 +112,8 @@ class Lab(Work, Programs, Parts):
             view.close()
         self._views.clear()
         self._clear_programs()
+        components.start_all(self.cluster)  # first: some faults are healed through the API
         self.heal()
-        components.start_all(self.cluster)
         self.cluster.delete("namespace", self.namespace)
         self.cluster.wait("namespace", self.namespace, "deleted", namespace=None)
         self.diary.reset()
