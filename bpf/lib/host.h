@@ -30,7 +30,7 @@ static __always_inline bool gh_is_vital(const struct gh_packet *pkt, const union
 
 	if (pkt->protocol != IPPROTO_UDP)
 		return false;
-	if (dport == node_config.overlay_port)
+	if (node_config.overlay_port && dport == node_config.overlay_port)
 		return gh_is_node(gh_ipcache_identity(peer));
 	if (gh_is_ipv6(pkt))
 		return (sport == 546 && dport == 547) || (sport == 547 && dport == 546);

@@ -19,7 +19,7 @@ import datapath_policy as pol
 import packets as pk
 from datapath_node import LO, furnish
 from glasshive.agent.policy.kernel_rows import KernelRows
-from glasshive.model.policy import Direction
+from glasshive.model.policy import DefaultDeny, Direction, ObjectRef, PolicyObject, Subject, SubjectKind
 from glasshive.policy.delta import (
     Delta,
     DropBlocks,
@@ -33,8 +33,8 @@ from glasshive.policy.delta import (
     Retire,
 )
 from glasshive.policy.engine import PutObject
-from policy_cases import Case, cases
-from policy_oracle import Packet, Somebody, judge
+from policy_cases import Case, cases, remote_node, reserved
+from policy_oracle import Cluster, Packet, Somebody, judge
 from policy_tables import Tables
 from policy_worlds import engine_of, everybody
 
@@ -193,3 +193,17 @@ def test_programs_say_what_the_oracle_says(path: dp.Datapath, case: Case) -> Non
     engine, node = engine_of(case), Node(path, case)
     node.carry_out(engine.apply(*everybody(case), *(PutObject(one) for one in case.cluster.objects)))
     assert compare(node) > 0
+
+
+def test_port_0_is_no_tunnel(path: dp.Datapath) -> None:
+    """Found by the test above: where there is no tunnel, its port is 0, and a UDP packet to port 0 passed as vital."""
+    ref = ObjectRef("CiliumClusterwideNetworkPolicy", "", "host")
+    closed = PolicyObject(ref, (), (DefaultDeny(ref, Subject(SubjectKind.NODE), Direction.INGRESS),))
+    host, other = Somebody("host", reserved(1).labels, kind="node"), remote_node("172.30.0.12", by_cidr=False)
+    identities = {"host": reserved(1), other.name: reserved(6)}
+    case = Case(Cluster([closed]), (), (host, other), (), identities, ((17, 0), (17, 1)))
+    node = Node(path, case)
+    node.carry_out(engine_of(case).apply(*everybody(case), PutObject(closed)))
+    node.settle(host, Direction.INGRESS)
+    for port in (0, 1):
+        assert node.send(Packet(host, other, Direction.INGRESS, 17, port), 4) == "deny-default"

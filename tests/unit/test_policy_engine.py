@@ -232,3 +232,17 @@ def test_cookies_lead_to_rules() -> None:
     assert half is not None
     assert engine.origin(half.peers[257].ports[0].rule) == CLIENTS.rules[0].origin
     assert engine.origin(12345) is None
+
+
+def test_a_peer_that_no_rule_means_has_rows_for_its_named_ports() -> None:
+    ref = ObjectRef("NetworkPolicy", "n", "p")
+    subject = Subject(SubjectKind.ENDPOINT, app("web"))
+    rule = Rule(RuleOrigin(ref, "egress", 0), subject, Direction.EGRESS, Action.ALLOW, None, (Ports(6, name="http"),))
+    engine = started(PutObject(PolicyObject(ref, (rule,), (DefaultDeny(ref, subject, Direction.EGRESS),))), web(0))
+    for ports in ((80,), (80, 8080), (), (8080,)):
+        names = frozenset(NamedPort("http", 6, port) for port in ports)
+        engine.apply(PutIdentity(Identity(257, CLIENT), names))
+        half = engine.half(0, Direction.EGRESS)
+        assert half is not None
+        assert [row.port for row in half.peers[257].ports] == list(ports) if ports else 257 not in half.peers
+    assert [change.key.peer for change in engine.apply(RemoveIdentity(257)).gone] == [257]
