@@ -11,10 +11,11 @@ from glasshive.agent.datapath import Datapath
 from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.view import ClusterView
 from glasshive.endpoint.table import owner_of
+from glasshive.identity.reserved import reserved_labels
 from glasshive.model.address import Prefix
 from glasshive.model.endpoint import Endpoint, PodRef
 from glasshive.model.identity import Identity
-from glasshive.model.labels import NO_LABELS, SOURCE_K8S, SOURCE_RESERVED, Label, Labels
+from glasshive.model.labels import SOURCE_K8S, SOURCE_RESERVED, Label, Labels
 from glasshive.model.node import NodeFacts
 from glasshive.model.pod import PodFacts
 from glasshive.model.policy import SubjectKind
@@ -68,8 +69,8 @@ class Cast:
         return found + [PutIdentity(one) for one in self._node_identities()]
 
     def facts(self, identity: int, namespace: str, name: str) -> SubjectFacts:
-        """What policy needs to know of a pod's endpoint."""
-        labels = self._identities.allocator.table.labels(identity) or NO_LABELS
+        """What policy needs to know of a pod's endpoint. An identity that nobody knows is judged as ``init``."""
+        labels = self._identities.allocator.table.labels(identity) or reserved_labels("init")
         pod = self._view.pod(namespace, name)
         return SubjectFacts(labels, _named(pod) if pod else NO_NAMES)
 
