@@ -23,6 +23,9 @@ IN_CLUSTER, TUNNEL, ONLINK = 1, 2, 4
 HOST, ROUTER, INGRESS_ENFORCED, EGRESS_ENFORCED, AUDIT = 1, 2, 4, 8, 16
 NODE_TUNNEL, NODE_MASQUERADE, NODE_IPV4, NODE_IPV6, NODE_ALLOW_LOCALHOST, NODE_VERDICT_RECORDS = 1, 2, 4, 8, 16, 32
 
+SIZES = {"conntrack": 4096, "nat": 4096, "policy_peers": 1024, "policy_ports": 1024, "policy_rows": 65536}
+"""Where nothing is said. Policies are cleared by the typed maps, who know what is where."""
+
 HOST_MAC, POD_MAC = "02:00:00:00:00:02", "02:00:00:00:00:01"
 
 
@@ -118,7 +121,7 @@ def _load(settings: Mapping[str, Any], sizes: Mapping[str, int], pins: Path) -> 
     for name in OBJECTS:
         spec = bpf.ObjectSpec.open(BUILD / f"{name}.bpf.o")
         spec.rodata["node_config"] = settings
-        for map_name, entries in {"conntrack": 4096, "nat": 4096, **sizes}.items():
+        for map_name, entries in {**SIZES, **sizes}.items():
             if map_name in spec.maps:
                 spec.maps[map_name].max_entries = entries
         obj = spec.load(pins=pins)

@@ -10,6 +10,7 @@ import packets as pk
 from datapath_node import LO, STRANGER
 from glasshive.bpf.layout import dtype_of
 from glasshive.bpf.ring import RingBuffer
+from glasshive.maps import policy
 from glasshive.maps.policy import PolicyMaps
 from glasshive.model.policy import Direction, PeerRows, PortRow, Verdict
 
@@ -50,7 +51,7 @@ def span(protocol: int, first: int, last: int, verdict: Verdict = ALLOW) -> list
 
 def maps(path: dp.Datapath) -> PolicyMaps:
     """The typed maps of a loaded datapath."""
-    return PolicyMaps(*(path.maps[name] for name in ("policy_peers", "policy_ports", "node_state")))
+    return PolicyMaps(*(path.maps[name] for name in policy.NAMES))
 
 
 def place(path: dp.Datapath, who: str, policy: int = 0, flags: int = 0) -> None:
@@ -79,7 +80,9 @@ def enforce(path: dp.Datapath, who: str, number: int, *, ingress: Rows | None = 
 
 def release(path: dp.Datapath) -> None:
     """Nobody is under any policy, nothing is remembered."""
-    path.clear("policy_peers", "policy_ports", "conntrack", "nat", "fragments", "drops")
+    table = maps(path)
+    table.remove_policies(table.numbers())
+    path.clear("conntrack", "nat", "fragments", "drops")
     for who in DEVICES:
         place(path, who)
 

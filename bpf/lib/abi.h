@@ -28,8 +28,10 @@ struct gh_abi {
 	enum gh_nat_direction nat_direction;
 	enum gh_nat_flags nat_flags;
 	enum gh_node_flags node_flags;
+	enum gh_policy_key policy_key;
 	enum gh_policy_match policy_match;
 	enum gh_policy_revision policy_revision;
+	enum gh_policy_value policy_value;
 	enum gh_policy_verdict policy_verdict;
 	enum gh_record_flags record_flags;
 	enum gh_record_type record_type;

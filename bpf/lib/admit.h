@@ -61,11 +61,8 @@ static __always_inline bool gh_may_answer(const struct gh_packet *pkt)
 	return !gh_ct_is_opening(pkt);
 }
 
-/*
- * Decision: may the packet go on, and which connection is it part of? Creates the connection's entry if it opens one.
- * Returns enum gh_ct_verdict, or a drop reason: POLICY, POLICY_DENY, CT_CREATE, ICMP_UNRELATED, INVALID_L4_HEADER.
- */
-static __always_inline int gh_admit(struct __sk_buff *skb, struct gh_packet *pkt, struct gh_parties *parties)
+/* A packet of a connection of its own. See gh_admit(). */
+GH_GLOBAL int gh_admit_tracked(struct __sk_buff *skb, struct gh_packet *pkt, struct gh_parties *parties)
 {
 	int connection = GH_CT_NEW, verdict = TC_ACT_OK;
 	bool from_high, settled = false;
@@ -73,8 +70,8 @@ static __always_inline int gh_admit(struct __sk_buff *skb, struct gh_packet *pkt
 	struct gh_ct_key key;
 	__u32 revision;
 
-	if (unlikely(pkt->flags & GH_PACKET_ICMP_ERROR) && gh_has_l4(pkt))
-		return gh_admit_related(skb, pkt);
+	if (!pkt || !parties)
+		return GH_DROP_INVALID_PACKET;
 	from_high = gh_ct_key(&key, pkt);
 	entry = bpf_map_lookup_elem(&conntrack, &key);
 	if (likely(entry)) {
@@ -100,6 +97,17 @@ static __always_inline int gh_admit(struct __sk_buff *skb, struct gh_packet *pkt
 	if (connection == GH_CT_NEW)
 		return gh_ct_renew(entry, pkt, from_high, parties->src.identity, revision);
 	return gh_ct_advance(entry, pkt, from_high);
+}
+
+/*
+ * Decision: may the packet go on, and which connection is it part of? Creates the connection's entry if it opens one.
+ * Returns enum gh_ct_verdict, or a drop reason: POLICY, POLICY_DENY, CT_CREATE, ICMP_UNRELATED, INVALID_L4_HEADER.
+ */
+static __always_inline int gh_admit(struct __sk_buff *skb, struct gh_packet *pkt, struct gh_parties *parties)
+{
+	if (unlikely(pkt->flags & GH_PACKET_ICMP_ERROR) && gh_has_l4(pkt))
+		return gh_admit_related(skb, pkt);
+	return gh_admit_tracked(skb, pkt, parties);
 }
 
 #endif

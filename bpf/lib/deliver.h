@@ -102,11 +102,13 @@ static __always_inline int gh_send_native(struct __sk_buff *skb, const struct gh
  * Decision: send through the VXLAN device to to->node_addr; the network identifier is the sender's identity.
  * Returns TC_ACT_REDIRECT, NO_TUNNEL or WRITE_FAILED.
  */
-static __always_inline int gh_send_tunnel(struct __sk_buff *skb, const struct gh_ipcache_entry *to, __u32 identity)
+GH_GLOBAL int gh_send_tunnel(struct __sk_buff *skb, const struct gh_ipcache_entry *to, __u32 identity)
 {
 	struct bpf_tunnel_key key = { .tunnel_id = identity, .tunnel_ttl = 64 };
 	__u64 flags = BPF_F_ZERO_CSUM_TX;
 
+	if (!to)
+		return GH_DROP_NO_TUNNEL;
 	if (!node_config.overlay_ifindex)
 		return GH_DROP_NO_TUNNEL;
 	if (gh_address_is_ipv4(&to->node_addr)) {

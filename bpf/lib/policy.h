@@ -4,52 +4,7 @@
 #define GLASSHIVE_LIB_POLICY_H
 
 #include "lib/packet.h"
-#include "types/policy.h"
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
-	__type(key, struct gh_policy_peer_key);
-	__type(value, struct gh_policy_peer);
-} policy_peers SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(map_flags, BPF_F_NO_PREALLOC);
-	__uint(max_entries, 65536);
-	__type(key, struct gh_policy_port_key);
-	__type(value, struct gh_policy_port);
-} policy_ports SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1);
-	__type(key, __u32);
-	__type(value, struct gh_node_state);
-} node_state SEC(".maps");
-
-/* The node's policy revision. Read it before judging, so that a judgement is never taken for newer than its tables. */
-static __always_inline __u32 gh_policy_revision(void)
-{
-	__u32 zero = 0;
-	const struct gh_node_state *state = bpf_map_lookup_elem(&node_state, &zero);
-
-	return state ? *(const volatile __u32 *)&state->policy_revision : 0;
-}
-
-static __always_inline void gh_policy_port_decides(struct gh_judgement *judged, const struct gh_policy_port_key *key,
-						   struct gh_policy_port *row, __u32 bytes)
-{
-	judged->verdict = row->verdict;
-	judged->rule = row->rule;
-	if (key->identity)
-		judged->match = key->prefix_bits ? GH_POLICY_MATCH_L3_L4 : GH_POLICY_MATCH_L3_PROTO;
-	else
-		judged->match = key->prefix_bits ? GH_POLICY_MATCH_L4_ONLY : GH_POLICY_MATCH_PROTO_ONLY;
-	__sync_fetch_and_add(&row->packets, 1);
-	__sync_fetch_and_add(&row->bytes, bytes);
-}
+#include "lib/policy_table.h"
 
 /* Place of the highest bit that is set, 0 to 15; 0 for none. Verifier: without branches, it is in a loop. */
 static __always_inline __u32 gh_highest_bit(__u32 word)
@@ -66,55 +21,51 @@ static __always_inline __u32 gh_highest_bit(__u32 word)
 	return place | shift | word >> 1;
 }
 
-/* Port ranges, the longest prefix first. classes as in struct gh_policy_peer. Whether one decides. */
-GH_GLOBAL int gh_policy_range(struct gh_judgement *judged, const struct gh_policy_port_key *exact, __u32 classes,
-			      __u32 bytes)
+/*
+ * The port row that decides, the longest prefix first: its value, with the length of its prefix in the place of the
+ * classes. 0: none. exact: the key of the port itself.
+ */
+static __always_inline __u64 gh_policy_port(__u64 exact, __u32 classes, __u32 mask)
 {
-	struct gh_policy_port *row = NULL;
-	struct gh_policy_port_key key;
-
-	if (!judged || !exact)
-		return false;
-	key = *exact; /* Verifier: see gh_endpoint_find() */
-	classes &= 0xfffe;
-#pragma clang loop unroll(disable)
-	for (int i = 1; i < GH_POLICY_PORT_BITS && classes && !row; i++) {
-		const __u32 bits = gh_highest_bit(classes);
-
-		key.prefix_bits = bits;
-		key.port = exact->port & bpf_htons(0xffff << (GH_POLICY_PORT_BITS - bits));
-		row = bpf_map_lookup_elem(&policy_ports, &key);
-		classes &= ~(1U << bits);
-	}
-	if (!row)
-		return false;
-	gh_policy_port_decides(judged, &key, row, bytes);
-	return true;
-}
-
-/* The row for this port or its whole protocol. False: none decides. */
-static __always_inline bool gh_policy_port(struct gh_judgement *judged, struct gh_policy_port_key *key, __u32 classes,
-					   __u32 bytes)
-{
-	struct gh_policy_port *row = NULL;
+	__u64 value;
 
 	if (classes >> GH_POLICY_PORT_BITS) {
-		key->prefix_bits = GH_POLICY_PORT_BITS;
-		row = bpf_map_lookup_elem(&policy_ports, key);
+		value = gh_policy_find_port(exact | GH_POLICY_PORT_BITS, mask);
+		if (value)
+			return value | GH_POLICY_PORT_BITS << GH_POLICY_VALUE_CLASSES;
 	}
-	if (!row) {
-		if ((classes & 0xfffe) && gh_policy_range(judged, key, classes, bytes))
-			return true;
-		if (!(classes & 1))
-			return false;
-		key->prefix_bits = 0;
-		key->port = 0;
-		row = bpf_map_lookup_elem(&policy_ports, key);
-		if (!row)
-			return false;
+	classes &= 0xffff;
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < GH_POLICY_PORT_BITS && classes; i++) {
+		const __u32 bits = gh_highest_bit(classes);
+
+		classes &= ~(1U << bits);
+		value = gh_policy_find_port((exact & ~(0xffffULL >> bits << GH_POLICY_KEY_PORT)) | bits, mask);
+		if (value)
+			return value | bits << GH_POLICY_VALUE_CLASSES;
 	}
-	gh_policy_port_decides(judged, key, row, bytes);
-	return true;
+	return 0;
+}
+
+static __always_inline __u8 gh_policy_match(bool named, bool port, __u32 bits)
+{
+	if (port && bits)
+		return named ? GH_POLICY_MATCH_L3_L4 : GH_POLICY_MATCH_L4_ONLY;
+	if (port)
+		return named ? GH_POLICY_MATCH_L3_PROTO : GH_POLICY_MATCH_PROTO_ONLY;
+	return named ? GH_POLICY_MATCH_L3_ONLY : GH_POLICY_MATCH_ALL;
+}
+
+/* The row says which rule it was, and counts. */
+static __always_inline void gh_policy_count(struct gh_judgement *judged, __u32 number, __u32 bytes)
+{
+	struct gh_policy_row *row = bpf_map_lookup_elem(&policy_rows, &number);
+
+	if (!row)
+		return;
+	judged->rule = row->rule;
+	__sync_fetch_and_add(&row->packets, 1);
+	__sync_fetch_and_add(&row->bytes, bytes);
 }
 
 /*
@@ -123,38 +74,36 @@ static __always_inline bool gh_policy_port(struct gh_judgement *judged, struct g
  */
 GH_GLOBAL int gh_policy_look(struct gh_judgement *judged, __be16 port, __u8 protocol, __u32 bytes)
 {
-	struct gh_policy_port_key key = { .port = port, .protocol = protocol };
-	struct gh_policy_peer_key peer_key;
-	struct gh_policy_peer *peer;
-	__u32 classes;
+	const struct gh_node_state *state = gh_node_state();
+	bool named = true, by_port = false;
+	__u64 value, found;
 
-	if (!judged)
+	if (!judged || !state)
 		return GH_POLICY_DENY_DEFAULT;
 	judged->rule = 0;
 	judged->match = GH_POLICY_MATCH_NONE;
 	judged->verdict = GH_POLICY_DENY_DEFAULT;
-	peer_key.policy = judged->policy;
-	peer_key.identity = judged->peer;
-	peer = bpf_map_lookup_elem(&policy_peers, &peer_key);
-	if (!peer) {
-		peer_key.identity = 0;
-		peer = bpf_map_lookup_elem(&policy_peers, &peer_key);
-		if (!peer)
+	value = gh_policy_find_peer((__u64)judged->policy << GH_POLICY_KEY_HIGH | judged->peer, state->peer_mask);
+	if (!value) {
+		named = false;
+		value = gh_policy_find_peer((__u64)judged->policy << GH_POLICY_KEY_HIGH, state->peer_mask);
+		if (!value)
 			return GH_POLICY_DENY_DEFAULT;
 	}
-	classes = peer->classes;
-	if (classes) {
-		key.policy = peer_key.policy;
-		key.identity = peer_key.identity;
-		if (gh_policy_port(judged, &key, classes, bytes))
-			return judged->verdict;
+	if (value >> GH_POLICY_VALUE_CLASSES & 0x1ffff) {
+		found = gh_policy_port((value >> GH_POLICY_VALUE_ROW << GH_POLICY_KEY_HIGH) |
+					       (__u64)bpf_ntohs(port) << GH_POLICY_KEY_PORT |
+					       (__u64)protocol << GH_POLICY_KEY_PROTOCOL,
+				       value >> GH_POLICY_VALUE_CLASSES & 0x1ffff, state->port_mask);
+		if (found) {
+			by_port = true;
+			value = found;
+		}
 	}
-	judged->verdict = peer->verdict;
-	judged->rule = peer->rule;
-	if (peer->verdict != GH_POLICY_DENY_DEFAULT)
-		judged->match = peer_key.identity ? GH_POLICY_MATCH_L3_ONLY : GH_POLICY_MATCH_ALL;
-	__sync_fetch_and_add(&peer->packets, 1);
-	__sync_fetch_and_add(&peer->bytes, bytes);
+	judged->verdict = value & GH_POLICY_VALUE_VERDICT_MASK;
+	if (by_port || judged->verdict != GH_POLICY_DENY_DEFAULT)
+		judged->match = gh_policy_match(named, by_port, value >> GH_POLICY_VALUE_CLASSES & 0x1f);
+	gh_policy_count(judged, value >> GH_POLICY_VALUE_ROW, bytes);
 	return judged->verdict;
 }
 

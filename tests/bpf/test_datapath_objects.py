@@ -21,15 +21,15 @@ BPF = Path(__file__).resolve().parents[2] / "bpf"
 # Instructions of each program as loaded (masquerade on), and how many the verifier walks. Raise them knowingly:
 # the second is what loading costs, about 1 us each.
 BUDGET = {
-    "from_pod": (4100, 12_500),
-    "to_pod": (2100, 6_000),
-    "from_netdev": (3400, 9_200),
-    "to_netdev": (3200, 8_800),
-    "from_host": (2500, 6_600),
-    "from_overlay": (2200, 5_800),
+    "from_pod": (4300, 12_300),
+    "to_pod": (2300, 6_700),
+    "from_netdev": (3400, 9_400),
+    "to_netdev": (3500, 10_000),
+    "from_host": (2600, 7_100),
+    "from_overlay": (2500, 6_900),
 }
-LOAD_S = 0.200
-"""Bound on a busy machine; measured 51 ms for all six programs and their maps. The goal is 80 ms with attaching."""
+LOAD_S = 0.500
+"""Bound on a busy machine: loading is almost all verification, see above. The goal is that of `bench load`."""
 PACKET_NS = 400
 """Bound on a busy machine; measured 132 ns when nobody else is at it (from_pod, established, test run included)."""
 

@@ -15,6 +15,7 @@ import datapath_policy as pol
 import packets as pk
 from datapath_node import EGRESS, INGRESS, furnish
 from datapath_policy import ALLOW, DENY, TCP, UDP, enforce, peer, port
+from glasshive.model.policy import Verdict
 from packets import FAMILIES
 
 pytestmark = pytest.mark.root
@@ -130,7 +131,7 @@ def test_one_refused_packet_cuts_the_connection_at_once(path: dp.Datapath, famil
     enforce(path, "server", 1, ingress={1001: peer(verdict=ALLOW)})
     send(path, there)
     send(path, answer(there))
-    pol.maps(path).peers.update([{"policy": 2, "identity": 1001}], [{"verdict": 2}])
+    pol.maps(path).put_peers([(2, 1001, Verdict.DENY_DEFAULT, 0, 0)])
     assert send(path, answer(there))
     assert not send(path, there)
     assert not send(path, answer(there))
@@ -301,13 +302,14 @@ def test_any_history(path: dp.Datapath, family: int, steps: list[tuple[Any, ...]
     pol.release(path)
     enforce(path, "client", 1, ingress={})
     enforce(path, "server", 2, ingress=ANYTHING)
+    maps = pol.maps(path)
     tables, connected, settled = True, False, False
     for kind, first, second in steps:
         if kind == "policy":
             tables = first
-            pol.maps(path).peers.update([{"policy": 4, "identity": 0}], [{"verdict": 1 if first else 2}])
+            maps.put_peers([(4, 0, ALLOW if first else Verdict.DENY_DEFAULT, 0, 0)])
             if second:
-                pol.maps(path).bump_revision()
+                maps.bump_revision()
                 settled = False
         elif first == "client":
             assert passes(path, frame(first, second, family)) == tables

@@ -116,6 +116,16 @@ def test_strangers_cannot_pass_for_what_is_exempt(path: dp.Datapath, family: int
 
 
 @pytest.mark.parametrize("family", FAMILIES)
+def test_without_a_tunnel_no_port_is_its(family: int) -> None:
+    with dp.loaded(dp.config(flags=pol.FLAGS)) as native:
+        furnish(native)
+        enforce(native, "node", 1, ingress={})
+        for dport in (0, VXLAN):
+            packet = bytes(pk.udp("other-node", "node", family, dport=dport))
+            assert native.run("from_netdev", packet).retval == dp.SHOT
+
+
+@pytest.mark.parametrize("family", FAMILIES)
 def test_what_cannot_be_read_is_not_waved_through(path: dp.Datapath, family: int) -> None:
     """The stack might understand what the parser does not. Only a fragment without its first may pass: it is none."""
     broken = pk.tcp("world", "node", family)

@@ -81,7 +81,8 @@ def stage() -> Iterator[Stage]:
             netns.create(name)
             stack.callback(netns.delete, name, missing_ok=True)
             netns.in_netns(name, lambda: sysctl.write(sysctl.ROUTER | sysctl.QUIET_IPV6))
-        path = stack.enter_context(dp.loaded(settings))
+        sizes = {"policy_peers": 4096, "policy_ports": 8192, "policy_rows": 1 << 18}
+        path = stack.enter_context(dp.loaded(settings, sizes))
         with bpf.expedited_rcu():
             for which in range(len(DEVICES)):
                 add_pod(path, names[0], names[which + 1], which, stack)

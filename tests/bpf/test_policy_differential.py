@@ -64,11 +64,11 @@ class Node:
     sent: int = 0
 
     def __post_init__(self) -> None:
-        self.rows = KernelRows(pol.maps(self.path))
+        maps = pol.maps(self.path)
+        maps.remove_policies(maps.numbers())
+        self.rows = KernelRows(maps)
         self.tables = Tables()
-        self.path.clear(
-            "policy_peers", "policy_ports", "conntrack", "nat", "fragments", "drops", "endpoints", "ipcache"
-        )
+        self.path.clear("conntrack", "nat", "fragments", "drops", "endpoints", "ipcache")
         furnish(self.path)
         for node in self.case.nodes[1:]:
             number = self.case.identities[node.name].number

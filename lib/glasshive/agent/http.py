@@ -108,7 +108,10 @@ class AgentViews:
         if limit and not limit.isdigit():
             return _answer({"error": f"limit is {limit!r}, not a number"}, 400)
         try:
-            return _answer(rows_of(found, int(limit) if limit else None))
+            rows = self._agent.policy.maps.entries(name)
+            if rows is None:
+                rows = rows_of(found, int(limit) if limit else None)
+            return _answer(rows[: int(limit)] if limit else rows)
         except GlasshiveError as error:
             return _answer({"error": str(error)}, 400)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from glasshive.bench import api, network, pods, policy_compute, policy_network, up
+from glasshive.bench import api, network, pods, policy_compute, policy_network, policy_verdict, up
 from glasshive.bench.measure import Result
 from glasshive.bench.traffic import Mode
 from glasshive.errors import UsageError
@@ -34,6 +34,7 @@ def run(names: Sequence[str], *, quick: bool, progress: Callable[[str], Progress
         yield from api.bench(rounds=rounds, quick=quick, progress=progress("api"))
     if "policy" in wanted:
         yield from policy_compute.bench(rounds=rounds, quick=quick, progress=progress("policy"))
+        yield from policy_verdict.bench(rounds=rounds, quick=quick, progress=progress("policy"))
         yield from policy_network.bench(quick=quick, progress=progress("policy"))
     modes = [mode for mode in _MODES if mode in wanted]
     if modes:

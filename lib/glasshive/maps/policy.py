@@ -1,37 +1,33 @@
-"""The maps ``policy_peers`` and ``policy_ports``, and the node's policy revision (``bpf/types/policy.h``).
+"""The policy tables of a node: ``policy_peers``, ``policy_ports``, ``policy_rows``, and its policy revision.
 
 A policy is a number that endpoints point at. Its rows are written completely before the first endpoint does, and
 taken away only when no packet can be on its way with the old number any more (see ``GRACE_SECONDS``). A peer that joins
 a policy in use gets its port rows first and its peer row last, which puts them into force in one step; it leaves the
-other way round. Everything is written in batches: rows are packed by ``struct``, whose layout the constructor compares
-with the maps' BTF.
+other way round. ``policy_table`` has the tables themselves; here is what keys and values mean
+(``bpf/types/policy.h``).
 """
 
 from __future__ import annotations
 
-import socket
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
 
 from glasshive.bpf import Map
-from glasshive.bpf.layout import Records
-from glasshive.errors import UsageError
-from glasshive.maps.conntrack import member
-from glasshive.maps.element import ElementWriter
+from glasshive.errors import ExhaustedError, UsageError
+from glasshive.maps.policy_table import RowStore, SlotTable
 from glasshive.model.policy import Direction, PeerRows, PortRow, Verdict
 
-PEERS, PORTS, STATE = "policy_peers", "policy_ports", "node_state"
+PEERS, PORTS, STATE, ROWS = "policy_peers", "policy_ports", "node_state", "policy_rows"
+NAMES = (PEERS, PORTS, STATE, ROWS)
+"""The maps in the order in which ``PolicyMaps`` takes them."""
 GRACE_SECONDS = 1.0
 """How long rows outlive the last endpoint that used them: far longer than any packet takes through a program."""
 NUMBER_MAX = 2**31 - 1
 
-_FEW = 8
-_PEER_KEY, _PORT_KEY = struct.Struct("=II"), struct.Struct("=IIHBB")
-_PEER, _PORT = struct.Struct("=QQIIB7x"), struct.Struct("=QQIHBx")
-_REVISION = struct.Struct("=II")
+_STATE = struct.Struct("=IIII")
 _REVISION_CUT = 2**32 - 1
 
 
@@ -58,12 +54,21 @@ def half(number: int, direction: Direction) -> int:
 
 
 class PolicyMaps:
-    """Typed face of the kernel's maps. Not thread-safe."""
+    """Typed face of the kernel's maps. Not thread-safe; only one at a time may write."""
 
-    def __init__(self, peers: Map, ports: Map, state: Map) -> None:
-        self.peers, self.ports, self.state = peers, ports, state
-        self._peer, self._port = ElementWriter(peers), ElementWriter(ports)
-        _check_layout(peers, ports)
+    def __init__(self, peers: Map, ports: Map, state: Map, rows: Map) -> None:
+        self.state = state
+        self.tables = (peers, ports, rows)
+        self._peers, self._ports = SlotTable(peers), SlotTable(ports)
+        self._row_of: dict[int, int] = {}
+        """Peer key -> its row: also of peers whose ports are there before themselves."""
+        self._ports_of: dict[int, set[int]] = {}
+        """Row of a peer -> keys of its ports."""
+        self._keys_of: dict[int, set[int]] = {}
+        """Half of a policy -> peer keys."""
+        used = self._take_over()
+        self._rows = RowStore(rows, used, GRACE_SECONDS)
+        self._write_state(self.revision())
 
     # -- writing
 
@@ -73,78 +78,71 @@ class PolicyMaps:
         ExhaustedError when a map is full; nothing stays then.
         """
         key = half(number, direction)
-        peers = [(key, identity, one) for identity, one in rows.items()]
         try:
-            ports = [(key, identity, row) for _, identity, one in peers for row in one.ports]
-            if ports:
-                self.ports.update(*_packed_ports(self.ports, ports))
-            if peers:
-                self.peers.update(*_packed_peers(self.peers, peers))
+            for identity, one in rows.items():
+                self._put_all(key, identity, one)
         except Exception:
-            self._remove_halves([key])
+            self._remove_half(key)
             raise
 
     def add_peer(self, number: int, direction: Direction, identity: int, rows: PeerRows) -> None:
-        """Give a policy in use another peer. Its ports come first: the peer's own row puts them into force at once."""
+        """Give a policy in use another peer. Its ports come first: the peer's own row puts them into force at once.
+
+        ExhaustedError when a map is full; a peer that was not there before is not there then.
+        """
         key = half(number, direction)
-        if len(rows.ports) > _FEW:
-            self.ports.update(*_packed_ports(self.ports, [(key, identity, row) for row in rows.ports]))
-        else:
-            for row in rows.ports:
-                self._port.put([_port_key(key, identity, row)], _PORT.pack(0, 0, row.rule, 0, row.verdict))
-        self._peer.put([_PEER_KEY.pack(key, identity)], _peer_value(rows))
+        new = key << 32 | identity not in self._peers
+        try:
+            self._put_all(key, identity, rows)
+        except ExhaustedError:
+            if new:
+                self.remove_peer(number, direction, identity, rows.ports)
+            raise
 
     def remove_peer(self, number: int, direction: Direction, identity: int, ports: Iterable[PortRow]) -> int:
         """Take a peer out of a policy in use, its row first; ``ports`` are those it was added with. How many rows."""
         key = half(number, direction)
-        gone = self._peer.delete([_PEER_KEY.pack(key, identity)])
-        keys = [_port_key(key, identity, row) for row in ports]
-        if len(keys) > _FEW:
-            return gone + self.ports.delete(np.frombuffer(b"".join(keys), self.ports.key_dtype))
-        return gone + self._port.delete(keys)
+        gone = self.drop_peers([(key, identity)])
+        return gone + self.drop_ports([(key, identity, row.protocol, row.port, row.prefix_bits) for row in ports])
 
     def remove_policy(self, number: int) -> int:
         """Take both halves of a policy away that no endpoint has used for ``GRACE_SECONDS``; how many rows."""
-        return self._remove_halves([half(number, direction) for direction in Direction])
+        return sum(self._remove_half(half(number, direction)) for direction in Direction)
 
     def remove_policies(self, numbers: Iterable[int]) -> int:
-        """The same for many, in one pass over the maps."""
-        return self._remove_halves([half(number, direction) for number in numbers for direction in Direction])
+        """The same for many."""
+        return sum(self.remove_policy(number) for number in numbers)
 
-    def put_ports(self, rows: Sequence[tuple[int, int, PortRow]]) -> None:
+    def put_ports(self, rows: Iterable[tuple[int, int, PortRow]]) -> None:
         """Write rows of ports: (half, peer identity, row). ExhaustedError."""
-        if len(rows) > _FEW:
-            self.ports.update(*_packed_ports(self.ports, list(rows)))
-            return
         for key, identity, row in rows:
-            self._port.put([_port_key(key, identity, row)], _PORT.pack(0, 0, row.rule, 0, row.verdict))
+            self._put_port(key, identity, row)
 
-    def put_peers(self, rows: Sequence[tuple[int, int, Verdict, int, int]]) -> None:
+    def put_peers(self, rows: Iterable[tuple[int, int, Verdict, int, int]]) -> None:
         """Write rows of peers: (half, peer identity, verdict, rule, classes). ExhaustedError."""
-        if len(rows) > _FEW:
-            keys = b"".join([_PEER_KEY.pack(key, identity) for key, identity, *_ in rows])
-            values = b"".join([_PEER.pack(0, 0, classes, rule, verdict) for _, _, verdict, rule, classes in rows])
-            self.peers.update(np.frombuffer(keys, self.peers.key_dtype), np.frombuffer(values, self.peers.value_dtype))
-            return
         for key, identity, verdict, rule, found in rows:
-            self._peer.put([_PEER_KEY.pack(key, identity)], _PEER.pack(0, 0, found, rule, verdict))
+            self._put_peer(key, identity, verdict, rule, found)
 
-    def drop_ports(self, keys: Sequence[tuple[int, int, int, int, int]]) -> int:
+    def drop_ports(self, keys: Iterable[tuple[int, int, int, int, int]]) -> int:
         """Delete rows of ports: (half, peer identity, protocol, port, prefix bits); how many were there."""
-        packed = [
-            _PORT_KEY.pack(key, identity, _swapped(port), protocol, bits)
-            for key, identity, protocol, port, bits in keys
-        ]
-        if len(packed) > _FEW:
-            return self.ports.delete(np.frombuffer(b"".join(packed), self.ports.key_dtype))
-        return self._port.delete(packed)
+        gone = 0
+        for key, identity, protocol, port, bits in keys:
+            peer = key << 32 | identity
+            space = self._row_of.get(peer)
+            if space is not None and self._drop_port(space, space << 32 | port << 16 | protocol << 8 | bits):
+                gone += 1
+                self._forget(peer)
+        return gone
 
-    def drop_peers(self, keys: Sequence[tuple[int, int]]) -> int:
+    def drop_peers(self, keys: Iterable[tuple[int, int]]) -> int:
         """Delete rows of peers: (half, peer identity); how many were there."""
-        packed = [_PEER_KEY.pack(*key) for key in keys]
-        if len(packed) > _FEW:
-            return self.peers.delete(np.frombuffer(b"".join(packed), self.peers.key_dtype))
-        return self._peer.delete(packed)
+        gone = 0
+        for key, identity in keys:
+            peer = key << 32 | identity
+            if self._peers.delete(peer):
+                gone += 1
+                self._forget(peer)
+        return gone
 
     def bump_revision(self) -> int:
         """Have every connection judged again: after any change of policies, of identities or of endpoints' policies.
@@ -152,7 +150,7 @@ class PolicyMaps:
         Tables first, then this. Returns the new revision.
         """
         value = (self.revision() + 1) % _REVISION_CUT
-        self.state.update([0], np.frombuffer(_REVISION.pack(value, 0), self.state.value_dtype))
+        self._write_state(value)
         return value
 
     # -- reading
@@ -163,112 +161,161 @@ class PolicyMaps:
 
     def numbers(self) -> set[int]:
         """Numbers of the policies that have rows."""
-        halves = {number for kernel in (self.peers, self.ports) for number in kernel.keys()["policy"].tolist()}
-        return {number >> 1 for number in halves}
+        return {key >> 1 for key in self._keys_of}
 
     def rows(self, number: int | None = None) -> list[Row]:
         """Rows with their counters, of one policy or of all; in the order in which they would be looked at."""
-        found = [
-            _row(policy, identity, 0, None, 0, value)
-            for (policy, identity), value in _entries(self.peers, _PEER_KEY, number)
-        ]
-        for (policy, identity, port, protocol, bits), value in _entries(self.ports, _PORT_KEY, number):
-            found.append(_row(policy, identity, protocol, _swapped(port), bits, value))
-        return sorted(found, key=_order)
+        return sorted(self._found(number), key=_order)
 
     def peer_rows(self) -> list[tuple[int, Direction, int, Verdict, int, int]]:
-        """Every peer's row without counters: number, direction, identity, verdict, rule, classes."""
-        keys, values = self.peers.items()
-        columns = (keys["policy"], keys["identity"], values["verdict"], values["rule"], values["classes"])
+        """The peers' rows: (number, direction, peer identity, verdict, rule, classes)."""
         return [
-            (
-                policy >> 1,
-                Direction.EGRESS if policy & 1 else Direction.INGRESS,
-                identity,
-                Verdict(verdict),
-                rule,
-                found,
-            )
-            for policy, identity, verdict, rule, found in zip(*(one.tolist() for one in columns), strict=True)
-        ]
+            (key >> 33, _direction(key >> 32), key & 0xFFFFFFFF, Verdict(value & 0xFF), self._rows.rule(value >> 32),
+             value >> 8 & 0x1FFFF)
+            for key, value in self._peers.items()
+        ]  # fmt: skip
+
+    def entries(self, name: str) -> list[dict[str, int]] | None:
+        """One of the two tables as flat rows, keys first, as other maps are shown; None for any other map."""
+        if name not in (PEERS, PORTS):
+            return None
+        found = []
+        for row in self.rows():
+            entry = {"policy": half(row.number, row.direction), "identity": row.identity}
+            if row.port is not None:
+                entry |= {"port": row.port, "protocol": row.protocol, "prefix_bits": row.prefix_bits}
+            else:
+                value = self._peers.get(entry["policy"] << 32 | row.identity)
+                entry["classes"] = value >> 8 & 0x1FFFF
+            if (row.port is None) == (name == PEERS):
+                entry |= {"packets": row.packets, "bytes": row.bytes, "rule": row.rule, "verdict": int(row.verdict)}
+                found.append(entry)
+        return found
 
     # -- inside
 
-    def _remove_halves(self, halves: list[int]) -> int:
+    def _put_all(self, key: int, identity: int, rows: PeerRows) -> None:
+        for row in rows.ports:
+            self._put_port(key, identity, row)
+        self._put_peer(key, identity, rows.verdict, rows.rule, classes(rows.ports))
+
+    def _put_port(self, half_key: int, identity: int, row: PortRow) -> None:
+        space = self._space(half_key << 32 | identity, row.rule)
+        key = space << 32 | row.port << 16 | row.protocol << 8 | row.prefix_bits
+        before = self._ports.get(key)
+        number = self._rows.take(row.rule)
+        try:
+            self._ports.put(key, number << 32 | row.verdict)
+        except ExhaustedError:
+            self._rows.release(number)
+            self._forget(half_key << 32 | identity)
+            raise
+        if before:
+            self._rows.release(before >> 32)
+        self._ports_of[space].add(key)
+
+    def _put_peer(self, half_key: int, identity: int, verdict: int, rule: int, found: int) -> None:
+        peer = half_key << 32 | identity
+        space = self._space(peer, rule)
+        if self._rows.rule(space) != rule:
+            self._rows.rewrite(space, rule)
+        try:
+            self._peers.put(peer, space << 32 | found << 8 | verdict)
+        except ExhaustedError:
+            self._forget(peer)
+            raise
+
+    def _space(self, peer: int, rule: int) -> int:
+        """The peer's row, whose number its ports' keys begin with."""
+        space = self._row_of.get(peer)
+        if space is None:
+            space = self._row_of[peer] = self._rows.take(rule)
+            self._ports_of[space] = set()
+            self._keys_of.setdefault(peer >> 32, set()).add(peer)
+        return space
+
+    def _drop_port(self, space: int, key: int) -> bool:
+        value = self._ports.get(key)
+        if not value:
+            return False
+        self._ports.delete(key)
+        self._rows.release(value >> 32)
+        self._ports_of[space].discard(key)
+        return True
+
+    def _forget(self, peer: int) -> None:
+        """Give the peer's row back when nothing of the peer is left."""
+        space = self._row_of[peer]
+        if peer in self._peers or self._ports_of[space]:
+            return
+        del self._row_of[peer], self._ports_of[space]
+        self._rows.release(space)
+        keys = self._keys_of[peer >> 32]
+        keys.discard(peer)
+        if not keys:
+            del self._keys_of[peer >> 32]
+
+    def _remove_half(self, half_key: int) -> int:
         """Peers go first: without them nobody looks at ports."""
-        gone, wanted = 0, np.sort(np.asarray(halves, np.uint64))
-        for kernel in (self.peers, self.ports):
-            keys = kernel.keys()
-            mask = member(keys["policy"].astype(np.uint64), wanted)
-            if mask.any():
-                gone += kernel.delete(keys[mask])
+        keys = list(self._keys_of.get(half_key, ()))
+        gone = sum(self._peers.delete(peer) for peer in keys)
+        for peer in keys:
+            space = self._row_of[peer]
+            gone += sum(self._drop_port(space, key) for key in list(self._ports_of[space]))
+            self._forget(peer)
         return gone
+
+    def _take_over(self) -> set[int]:
+        """Learn what the kernel's tables hold; ports whose peer is not there belong to nobody. Rows in use."""
+        owners = set()
+        for key, value in self._peers.items():
+            space = value >> 32
+            self._row_of[key] = space
+            self._ports_of[space] = set()
+            self._keys_of.setdefault(key >> 32, set()).add(key)
+            owners.add(space)
+        used = set(owners)
+        for key, value in list(self._ports.items()):
+            if key >> 32 in owners:
+                self._ports_of[key >> 32].add(key)
+                used.add(value >> 32)
+            else:
+                self._ports.delete(key)
+        return used
+
+    def _write_state(self, revision: int) -> None:
+        packed = _STATE.pack(revision, self._peers.mask, self._ports.mask, 0)
+        self.state.update([0], np.frombuffer(packed, self.state.value_dtype))
+
+    def _found(self, number: int | None) -> Iterator[Row]:
+        for peer, space in self._row_of.items():
+            if number is not None and peer >> 33 != number:
+                continue
+            place = (peer >> 33, _direction(peer >> 32), peer & 0xFFFFFFFF)
+            if value := self._peers.get(peer):
+                yield Row(
+                    *place, 0, None, 0, Verdict(value & 0xFF), self._rows.rule(space), *self._rows.counters(space)
+                )
+            for key in self._ports_of[space]:
+                value = self._ports.get(key)
+                row = value >> 32
+                yield Row(*place, key >> 8 & 0xFF, key >> 16 & 0xFFFF, key & 0xFF, Verdict(value & 0xFF),
+                          self._rows.rule(row), *self._rows.counters(row))  # fmt: skip
+
+
+def _direction(half_key: int) -> Direction:
+    return Direction.EGRESS if half_key & 1 else Direction.INGRESS
 
 
 def classes(ports: Iterable[PortRow]) -> int:
-    """The field ``classes`` of a peer's row: bit n is set when there are ports with a prefix of n bits."""
+    """The classes of a peer's row: bit n is set when there are ports with a prefix of n bits."""
     found = 0
     for row in ports:
         found |= 1 << row.prefix_bits
     return found
 
 
-def _peer_value(rows: PeerRows) -> bytes:
-    return _PEER.pack(0, 0, classes(rows.ports), rows.rule, rows.verdict)
-
-
-def _port_key(key: int, identity: int, row: PortRow) -> bytes:
-    return _PORT_KEY.pack(key, identity, _swapped(row.port), row.protocol, row.prefix_bits)
-
-
-def _swapped(port: int) -> int:
-    """A port in network order, as a number of this machine, or back."""
-    return socket.htons(port)
-
-
-def _packed_peers(kernel: Map, peers: list[tuple[int, int, PeerRows]]) -> tuple[Records, Records]:
-    keys = b"".join([_PEER_KEY.pack(key, identity) for key, identity, _ in peers])
-    values = b"".join([_peer_value(rows) for _, _, rows in peers])
-    return np.frombuffer(keys, kernel.key_dtype), np.frombuffer(values, kernel.value_dtype)
-
-
-def _packed_ports(kernel: Map, ports: list[tuple[int, int, PortRow]]) -> tuple[Records, Records]:
-    keys = b"".join([_port_key(key, identity, row) for key, identity, row in ports])
-    values = b"".join([_PORT.pack(0, 0, row.rule, 0, row.verdict) for _, _, row in ports])
-    return np.frombuffer(keys, kernel.key_dtype), np.frombuffer(values, kernel.value_dtype)
-
-
-def _entries(kernel: Map, key: struct.Struct, number: int | None) -> Iterable[tuple[tuple[int, ...], Records]]:
-    keys, values = kernel.items()
-    if number is not None:
-        mask = keys["policy"] >> 1 == number
-        keys, values = keys[mask], values[mask]
-    return zip(key.iter_unpack(keys.tobytes()), values, strict=True)
-
-
-def _row(policy: int, identity: int, protocol: int, port: int | None, bits: int, value: Records) -> Row:  # noqa: PLR0917
-    direction = Direction.EGRESS if policy & 1 else Direction.INGRESS
-    return Row(
-        policy >> 1, direction, identity, protocol, port, bits, Verdict(int(value["verdict"])), int(value["rule"]),
-        int(value["packets"]), int(value["bytes"]),
-    )  # fmt: skip
-
-
 def _order(row: Row) -> tuple[int, ...]:
     """By policy, direction and peer; the peer that stands for any last; ports before what holds without one."""
     port = (0, 0, 0) if row.port is None else (-row.prefix_bits - 1, row.protocol, row.port)
     return (row.number, row.direction == Direction.EGRESS, not row.identity, row.identity, *port)
-
-
-def _check_layout(peers: Map, ports: Map) -> None:
-    """The packing above against the maps' own BTF."""
-    key = np.frombuffer(_PORT_KEY.pack(1, 2, _swapped(3), 4, 5), ports.key_dtype)[0]
-    told = tuple(int(key[name]) for name in ("policy", "identity", "port", "protocol", "prefix_bits"))
-    assert told == (1, 2, 3, 4, 5), "struct gh_policy_port_key and maps/policy.py differ"
-    port = np.frombuffer(_PORT.pack(1, 2, 3, 4, 5), ports.value_dtype)[0]
-    assert tuple(int(port[name]) for name in ("packets", "bytes", "rule", "verdict")) == (1, 2, 3, 5), "gh_policy_port"
-    peer_key = np.frombuffer(_PEER_KEY.pack(1, 2), peers.key_dtype)[0]
-    assert (int(peer_key["policy"]), int(peer_key["identity"])) == (1, 2), "struct gh_policy_peer_key differs"
-    peer = np.frombuffer(_PEER.pack(1, 2, 3, 4, 5), peers.value_dtype)[0]
-    names = ("packets", "bytes", "classes", "rule", "verdict")
-    assert tuple(int(peer[name]) for name in names) == (1, 2, 3, 4, 5), "struct gh_policy_peer differs"

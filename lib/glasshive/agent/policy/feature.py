@@ -67,7 +67,7 @@ class PolicyFeature:
     ) -> None:
         self._datapath = datapath
         self._config = config
-        found = [needed(datapath.objects, "maps", name) for name in (maps.PEERS, maps.PORTS, maps.STATE)]
+        found = [needed(datapath.objects, "maps", name) for name in maps.NAMES]
         self.maps = PolicyMaps(*found)
         self.tables = PolicyTables(KernelRows(self.maps), Hands(self._flip, self._blocks, self._released))
         options = Options(cluster=config.cluster)
