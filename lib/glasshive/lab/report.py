@@ -136,6 +136,7 @@ table { border-collapse: collapse; width: 100%; margin: 0.5em 0 1.5em; }
 th, td { text-align: left; vertical-align: top; padding: 4px 10px 4px 0; }
 tr { border-bottom: 1px solid light-dark(#ccc, #555); }
 td.n { text-align: right; font-variant-numeric: tabular-nums; }
+td:first-child, td.n { white-space: nowrap; }
 code { font-family: ui-monospace, monospace; font-size: 13px; }
 .pass { color: var(--good); } .fail, .error, .timeout { color: var(--bad); }
 @media print { body { max-width: none; margin: 0; } }
