@@ -38,7 +38,7 @@ from policy_oracle import Cluster, Packet, Somebody, judge
 from policy_tables import Tables
 from policy_worlds import engine_of, everybody
 
-pytestmark = pytest.mark.root
+pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
 
 EXAMPLES = int(os.environ.get("GLASSHIVE_POLICY_EXAMPLES", "5"))
 FLAGS = dp.NODE_IPV4 | dp.NODE_IPV6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -25,7 +26,9 @@ from policy_oracle import Packet, judge
 from policy_tables import Tables
 from policy_worlds import engine_of, everybody, identity_of
 
-EXAMPLES = int(os.environ.get("GLASSHIVE_POLICY_EXAMPLES", "60"))
+pytestmark = pytest.mark.timeout(600)  # the machine may be busy
+
+EXAMPLES = int(os.environ.get("GLASSHIVE_POLICY_EXAMPLES", "40"))
 QUIET = settings(
     max_examples=EXAMPLES,
     deadline=None,

@@ -39,6 +39,8 @@ from policy_oracle import Cluster, Packet, judge
 from policy_tables import Tables
 from policy_worlds import engine_of, everybody, identity_of
 
+pytestmark = pytest.mark.timeout(600)  # the machine may be busy
+
 EXAMPLES = int(os.environ.get("GLASSHIVE_POLICY_EXAMPLES", "20"))
 ALLOWED = {None: True, Verdict.ALLOW: True, Verdict.DENY_DEFAULT: False, Verdict.DENY_RULE: False}
 

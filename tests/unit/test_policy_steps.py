@@ -44,6 +44,8 @@ from policy_oracle import Somebody
 from policy_tables import Tables
 from policy_worlds import engine_of, everybody
 
+pytestmark = pytest.mark.timeout(600)  # the machine may be busy
+
 EXAMPLES = int(os.environ.get("GLASSHIVE_POLICY_EXAMPLES", "30"))
 QUIET = settings(
     max_examples=EXAMPLES,
