@@ -81,10 +81,15 @@ def cluster(role: str, *options: str, objects: Sequence[dict[str, Any]] = ()) ->
 
 def endpoint(cluster_name: str, node: str, pod_name: str) -> Endpoint:
     """What the node's agent says about a pod."""
-    for row in asyncio.run(_ask(RUN_ROOT / cluster_name / "nodes" / node / "node.sock", "/v1/endpoints")):
+    for row in ask(cluster_name, node, "/v1/endpoints"):
         if row["pod"] == pod_name:
             return Endpoint.from_json(row)
     raise NotFoundError(f"pod {pod_name} has no endpoint on {node} of cluster {cluster_name}")
+
+
+def ask(cluster_name: str, node: str, path: str) -> Any:
+    """A node's agent's answer."""
+    return asyncio.run(_ask(RUN_ROOT / cluster_name / "nodes" / node / "node.sock", path))
 
 
 async def _ask(socket: Path, path: str) -> Any:

@@ -21,7 +21,7 @@ from typing import Any
 from glasshive.agent.config import BPFFS
 from glasshive.api.cilium_identity import CILIUM_IDENTITY
 from glasshive.api.cilium_policy_schema import CILIUM_NETWORK_POLICY
-from glasshive.bench.clusters import RUN_ROOT, cluster, endpoint, pod
+from glasshive.bench.clusters import RUN_ROOT, ask, cluster, endpoint, pod
 from glasshive.bench.measure import Result, Series, compare, interleave
 from glasshive.bench.network import pod_path
 from glasshive.bench.peers import Peers, run
@@ -168,20 +168,12 @@ async def allow_lists(name: str, sizes: Sequence[int]) -> None:
 
 
 def _rows_written(name: str, size: int) -> None:
-    """Wait until a target is under a policy that has a row for every peer."""
-    watched = Watched(name, "node1", f"b{size}")
+    """Wait until a target's policy has a row for every peer, by what its agent reads from the kernel."""
     deadline = time.monotonic() + PATIENCE_SECONDS
-    try:
-        with Map.open(f"{BPFFS}/{name}/node1/maps/policy_peers") as peers:
-            while True:
-                number = watched.number()
-                if number and int((peers.keys()["policy"] >> 1 == number).sum()) > size:
-                    return
-                if time.monotonic() > deadline:
-                    raise DeadlineError(f"a policy of {size} rules is not in force after {PATIENCE_SECONDS:g} s")
-                time.sleep(0.05)
-    finally:
-        watched.close()
+    while len(ask(name, "node1", f"/v1/policy/map?endpoint=default/b{size}")) <= size:
+        if time.monotonic() > deadline:
+            raise DeadlineError(f"a policy of {size} rules is not in force after {PATIENCE_SECONDS:g} s")
+        time.sleep(0.1)
 
 
 def list_policy(size: int) -> dict[str, Any]:
