@@ -1,6 +1,7 @@
 """Every graded task on a real cluster: pristine 0, solutions 100, mutants caught, set-up and reset clean.
 
-A few seeds here; `glasshive lab prove --seeds 20` works more through. One cluster serves all labs, one after the other.
+A few seeds here; `glasshive lab prove --seeds 20` works more through. One cluster serves all
+labs, one after the other, but for those with a topology of their own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from collections.abc import Iterator
 import pytest
 
 from glasshive.bpf import probe
-from glasshive.cluster import Cluster
+from glasshive.lab import clusters
 from glasshive.lab.manifest import LabEntry, read_labs
 from glasshive.lab.prove import prove
 from glasshive.lab.tasks import tasks_of
@@ -28,18 +29,18 @@ pytestmark = [
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[Cluster]:
-    with Cluster(f"matrix-{os.getpid()}", nodes=max(entry.nodes for entry in LABS)) as made:
-        yield made
+def cluster_of() -> Iterator[clusters.ClusterOf]:
+    with clusters.lent(f"matrix-{os.getpid()}", LABS, lambda _: None) as lent:
+        yield lent
 
 
 @pytest.mark.parametrize("seed", SEEDS)
 @pytest.mark.parametrize("entry", LABS, ids=lambda entry: str(entry.name))
-def test_the_matrix(entry: LabEntry, seed: int, cluster: Cluster) -> None:
+def test_the_matrix(entry: LabEntry, seed: int, cluster_of: clusters.ClusterOf) -> None:
     missing = probe.machine().missing(entry.needs)
     if missing:
         pytest.skip(f"this machine lacks {', '.join(missing)}: see glasshive doctor")
-    cases = list(prove(cluster, entry, [seed]))
+    cases = list(prove(cluster_of(entry), entry, [seed]))
     assert not [str(case) for case in cases if case.trouble]
     wanted = sum(2 + len(task.solutions) + len(task.mutants) for task in tasks_of(entry.topic))
     assert len(cases) == wanted

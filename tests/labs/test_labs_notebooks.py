@@ -14,7 +14,7 @@ import nbformat
 import pytest
 
 from glasshive.bpf import probe
-from glasshive.lab import build, commands, compare, headless, lint, manifest, report
+from glasshive.lab import build, clusters, commands, compare, headless, lint, manifest, report
 from glasshive.lab.kernels import KernelPool
 from glasshive.lab.manifest import LabEntry
 from glasshive.lab.tasks import tasks_of
@@ -46,7 +46,7 @@ def test_nothing_lies_about_that_is_not_in_the_manifest() -> None:
 def cluster() -> Iterator[str]:
     from glasshive.cluster import Cluster
 
-    with Cluster(CLUSTER, nodes=max(entry.nodes for entry in LABS)):
+    with Cluster(CLUSTER, nodes=max(entry.nodes for entry in LABS)), clusters.swept(CLUSTER, LABS):
         yield CLUSTER
 
 

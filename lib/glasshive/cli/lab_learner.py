@@ -36,18 +36,16 @@ def open_(lab_id: str, cluster: str, nodes: int) -> int:
 def status(labs: tuple[str, ...], cluster: str, every: float, output: str, *, watch: bool) -> int:
     """Show how the tasks of LABS (all, if none is named) stand: right now on the cluster, and before."""
     from glasshive.cli.output import print_json, print_table
-    from glasshive.cluster import connect
     from glasshive.lab import commands
     from glasshive.lab import status as standing
 
     entries = commands.chosen(labs)
-    found = connect(cluster)
     if watch:
-        for lines in standing.watch(lambda: standing.look(found, entries), pace_s=every):
+        for lines in standing.watch(lambda: standing.look_everywhere(cluster, entries), pace_s=every):
             for line in lines:
                 click.echo(line)
         return 0
-    tasks = standing.look(found, entries)
+    tasks = standing.look_everywhere(cluster, entries)
     if output == "json":
         print_json([_plain(one) for one in tasks])
     else:
@@ -60,11 +58,12 @@ def status(labs: tuple[str, ...], cluster: str, every: float, output: str, *, wa
 @_CLUSTER
 def reset(lab_id: str, cluster: str) -> int:
     """Remove everything that LAB has made on the cluster; progress stays."""
-    from glasshive.cluster import connect
+    from glasshive.lab import clusters
     from glasshive.lab.kit import Lab
     from glasshive.lab.manifest import find_lab
 
-    click.echo(Lab.on(connect(cluster), find_lab(lab_id)).reset())
+    entry = find_lab(lab_id)
+    click.echo(Lab.on(clusters.find(entry, cluster), entry, base=cluster).reset())
     return 0
 
 

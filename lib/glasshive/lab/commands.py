@@ -7,13 +7,14 @@ import os
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from glasshive.bpf import doctor, probe
 from glasshive.errors import GlasshiveError, NotFoundError, UsageError
 from glasshive.lab import build as building
-from glasshive.lab import compare, glossary, headless, lint, translations
+from glasshive.lab import clusters, compare, glossary, headless, lint, translations
 from glasshive.lab.cells import read_source
 from glasshive.lab.execute import execute
 from glasshive.lab.kernels import KernelPool
@@ -57,7 +58,7 @@ def build(ids: Sequence[str], *, cluster: str, say: Say, language: str = "", pro
     With a ``language`` only the notebooks in that language are written, with ``prose`` all of them: nothing is run
     then, and the outputs stay, because the code is the same.
     """
-    from glasshive.cluster import Cluster, connect
+    from glasshive.cluster.embedded.paths import cluster_names
 
     entries = chosen(ids)
     if language:
@@ -72,18 +73,14 @@ def build(ids: Sequence[str], *, cluster: str, say: Say, language: str = "", pro
         tasks_of(entry.topic)
         for form in FORMS:
             building.generate(entry, form)  # mistakes in a source are told before anything is started
-    with KernelPool() as pool:  # the first kernel gets ready while the cluster comes up
-        try:
-            found, ours = connect(cluster), None
-        except NotFoundError:
-            say(f"bringing up cluster {cluster}")
-            found = ours = Cluster(cluster, nodes=max((entry.nodes for entry in entries), default=1)).up()
-        try:
-            _refuse_open(found, entries)
+    # The first kernel gets ready while the cluster comes up.
+    with KernelPool() as pool, clusters.lent(cluster, entries, say) as cluster_of:
+        for entry in entries:
+            _refuse_open(cluster_of(replace(entry, topology="")), [entry])
+            if entry.topology and clusters.name_of(entry, cluster) in cluster_names():
+                _refuse_open(clusters.find(entry, cluster), [entry])
+        with clusters.swept(cluster, entries):
             failures = sum(_build_one(entry, cluster, say, pool) for entry in entries)
-        finally:
-            if ours is not None:
-                ours.down()
     return 1 if failures else 0
 
 
@@ -197,7 +194,8 @@ def _strays(folder: Path) -> list[str]:
 def verify(ids: Sequence[str], *, cluster: str, say: Say) -> int:
     """Run the solved notebooks under nbval and say whether they show what is committed."""
     entries = chosen(ids)
-    found = compare.compare([entry.solution for entry in entries], cluster=cluster)
+    with clusters.swept(cluster, entries):
+        found = compare.compare([entry.solution for entry in entries], cluster=cluster)
     for entry in entries:
         one = found[entry.solution]
         shown = "shows what is committed" if one.same else "differs"
@@ -220,7 +218,7 @@ def run(
     """Run labs without a browser: those named, or all. 0 when every cell and every check went well."""
     entries = chosen(ids)
     failures = 0
-    with KernelPool(spare=len(entries) > 1) as pool:
+    with clusters.swept(cluster, entries), KernelPool(spare=len(entries) > 1) as pool:
         for entry in entries:
             went_well = headless.run(
                 entry, cluster=cluster, results=results, say=say, solved=solved, seed=seed, tier=tier, pool=pool

@@ -30,6 +30,7 @@ class LabEntry:
     tier: int
     nodes: int
     folder: Path
+    topology: str = ""
 
     @property
     def name(self) -> str:
@@ -51,6 +52,11 @@ class LabEntry:
         """The notebook with its exercises solved; generated."""
         return self.folder / "solutions" / f"{self.name}.ipynb"
 
+    @property
+    def cluster_file(self) -> Path:
+        """What its own cluster is made of, if it has a ``topology``."""
+        return self.folder / "topologies" / f"{self.topology}.yaml"
+
     def wanted(self) -> Wanted:
         """Put it as the doctor asks for it."""
         return Wanted("lab", f"{self.id} {self.title}", self.needs, self.better)
@@ -58,8 +64,9 @@ class LabEntry:
 
 _TYPES: dict[str, type] = {
     "id": str, "topic": str, "title": str, "goal": str, "minutes": int, "domain": str, "objectives": list,
-    "needs": list, "better": list, "backends": list, "tier": int, "nodes": int,
+    "needs": list, "better": list, "backends": list, "tier": int, "nodes": int, "topology": str,
 }  # fmt: skip
+_OPTIONAL = {"topology"}
 
 
 def labs_folder() -> Path:
@@ -109,12 +116,17 @@ def _entry(where: Path, row: dict[str, Any]) -> LabEntry:
             hint = f"did you mean {near[0]!r}?" if near else f"allowed: {', '.join(_TYPES)}"
             raise ManifestError(f"{where}: lab {name}: unknown key {key!r}", hint=hint)
     for key, kind in _TYPES.items():
+        if key not in row and key in _OPTIONAL:
+            continue
         if key not in row:
             raise ManifestError(f"{where}: lab {name}: {key} is missing")
         if not isinstance(row[key], kind):
             raise ManifestError(f"{where}: lab {name}: {key} is {row[key]!r}, not {_SAID[kind]}")
     values: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in row.items()}
-    return LabEntry(**values, folder=where.parent)
+    made = LabEntry(**values, folder=where.parent)
+    if made.topology and not made.cluster_file.is_file():
+        raise ManifestError(f"{where}: lab {name}: topology {made.topology!r}: there is no {made.cluster_file}")
+    return made
 
 
 _SAID = {str: "text", int: "a whole number", list: "a list"}

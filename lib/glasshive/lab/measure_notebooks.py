@@ -115,7 +115,7 @@ def _panel(cluster: Cluster, rounds: int) -> Result:
         began = time.monotonic()
         _until(heard, "fail")
         red.append(time.monotonic() - began)
-    address.close()
+    address.rest()
     lab.reset()
     return Result(
         "Progress panel: from a change to the browser",

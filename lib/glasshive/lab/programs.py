@@ -120,11 +120,15 @@ class TeachingProgram:
             raise NotFoundError(f"{self.name} {why}: nothing of it is in the kernel", hint="look at its view")
         return self._loaded
 
-    def close(self) -> None:
-        """Unload it, unless a link or a pin holds it; closing twice is harmless."""
+    def rest(self) -> None:
+        """Unload it; its view stays, as that of anything else in a notebook."""
         if self._loaded is not None:
             self._loaded.close()
             self._loaded = None
+
+    def close(self) -> None:
+        """Unload it, unless a link or a pin holds it; closing twice is harmless."""
+        self.rest()
         if self._view is not None:
             self._view.close()
 

@@ -14,6 +14,8 @@ PATTERNS: tuple[tuple[str, str, str], ...] = (
     ("mac", r"\b(?:[0-9a-f]{2}:){5}[0-9a-f]{2}\b", "MAC"),
     ("date", r"\b20\d\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?Z?", "TIME"),
     # Which node gets which range is decided by who asks first.
+    ("block-v4", r"\b10\.244\.0\.\d+/29\b", "10.244.0.BLOCK/29"),
+    ("block-v6", r"\bfd00:10:244::[0-9a-f]*/125\b", "fd00:10:244::BLOCK/125"),
     ("range-v4", r"\b10\.244\.\d+\.0/24\b", "10.244.NODE.0/24"),
     ("range-v6", r"\bfd00:10:244:(?:[0-9a-f]{1,4})?::?/64", "fd00:10:244:NODE::/64"),
     ("router-v4", r"\b10\.244\.\d+\.1\b", "10.244.NODE.1"),

@@ -10,7 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from glasshive.cluster import Cluster
-from glasshive.errors import ApiError, GlasshiveError, UsageError
+from glasshive.cluster.embedded.paths import cluster_names
+from glasshive.errors import ApiError, GlasshiveError, NotFoundError, UsageError
+from glasshive.lab import clusters
 from glasshive.lab.grading import marks
 from glasshive.lab.grading.client import GraderClient
 from glasshive.lab.grading.score import TaskResult
@@ -54,7 +56,19 @@ class TaskStatus:
         return "done" if trouble is None else f"{trouble.title}: {trouble.result.observed}"
 
 
-def look(cluster: Cluster, entries: Sequence[LabEntry]) -> list[TaskStatus]:
+def look_everywhere(base: str, entries: Sequence[LabEntry]) -> list[TaskStatus]:
+    """The same for labs on whichever cluster each is worked on. NotFoundError if none of these is up."""
+    up = {name for entry in entries if (name := clusters.name_of(entry, base)) in cluster_names()}
+    if not up:
+        raise NotFoundError(f"cluster {base!r} is not up", hint="open a lab's notebook: its first cell brings it up")
+    return [
+        one
+        for entry in entries
+        for one in look(clusters.find(entry, base) if clusters.name_of(entry, base) in up else None, [entry])
+    ]
+
+
+def look(cluster: Cluster | None, entries: Sequence[LabEntry]) -> list[TaskStatus]:
     """Ask for every task of these labs that is open on the cluster. Nothing is waited for."""
     kept = store.current()
     past = {(one.lab, one.task, one.seed): one for one in standings(kept.events())} if kept is not None else {}
@@ -64,7 +78,7 @@ def look(cluster: Cluster, entries: Sequence[LabEntry]) -> list[TaskStatus]:
         seed = _seed(cluster, entry)
         results: dict[str, TaskResult] = {}
         problem = ""
-        if seed is not None and tasks:
+        if cluster is not None and seed is not None and tasks:
             try:
                 results = {one.task: one for one in GraderClient(cluster, entry).check(within_s=0.0).tasks}
             except GlasshiveError as trouble:
@@ -80,8 +94,10 @@ def look(cluster: Cluster, entries: Sequence[LabEntry]) -> list[TaskStatus]:
     return found
 
 
-def _seed(cluster: Cluster, entry: LabEntry) -> int | None:
+def _seed(cluster: Cluster | None, entry: LabEntry) -> int | None:
     """The seed of a lab that is open on the cluster, None if it is not."""
+    if cluster is None:
+        return None
     try:
         namespace = cluster.get("namespace", f"lab-{entry.id}", None)
     except ApiError as error:

@@ -92,6 +92,10 @@ class View(anywidget.AnyWidget):
         if self.state.get("live"):
             self.state = {**self.state, "live": False}
 
+    def rest(self) -> None:
+        """End what keeps the view fresh and let the last picture stay, as a closed view would leave an empty cell."""
+        self.stop()
+
     def close(self) -> None:
         """End the live updates and take the view away."""
         self.stop()

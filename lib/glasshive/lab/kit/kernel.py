@@ -27,6 +27,16 @@ class Kernel(Pods):
         self._views.append(view)
         return view.live(lambda: snapshot(self.cluster, self.namespace), per_second=2.0) if live else view
 
+    def addresses(self) -> MapTable:
+        """Show every node's blocks of pod addresses, and who has which; ``+2`` is two above the block's start."""
+        from glasshive.lab.addresses import grid
+        from glasshive.widgets import MapTable
+
+        topology = self.cluster.topology()
+        view = MapTable("addresses", grid(topology.nodes, topology.pods))
+        self._views.append(view)
+        return view
+
     def rows(self, node: str, name: str, columns: Sequence[str] = (), **where: object) -> list[dict[str, Any]]:
         """Give rows of a node's BPF map that have these values in these columns."""
         found = [row for row in self.cluster.maps(node, name) if all(_matches(row, *one) for one in where.items())]

@@ -11,12 +11,13 @@ import os
 import textwrap
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from glasshive.bpf import probe
-from glasshive.cluster import Cluster, connect
-from glasshive.errors import ApiError, CapabilityError, GlasshiveError, NotFoundError, UsageError
-from glasshive.lab import components
+from glasshive.cluster import Cluster
+from glasshive.errors import ApiError, GlasshiveError, NotFoundError, UsageError
+from glasshive.lab import clusters, components
 from glasshive.lab.grading import marks
 from glasshive.lab.grading.client import GraderClient
 from glasshive.lab.kit.diary import Diary
@@ -38,6 +39,7 @@ class Lab(Work, Programs, Parts):
         self.cluster = cluster
         self.seed = 0
         self.without: tuple[str, ...] = ()
+        self.base = ""
         self.namespace = f"lab-{entry.id}"
         self._own_grader = GraderClient(cluster, entry) if desk is None else None
         self._desk = desk or self._own_grader or GraderClient(cluster, entry)
@@ -58,16 +60,22 @@ class Lab(Work, Programs, Parts):
             raise UsageError(f"there is no tier {tier}", hint=f"{min(_HINTS)} to {max(_HINTS)}")
         probe.require(*entry.needs, what=f"lab {entry.id}")
         name = cluster or os.environ.get("GLASSHIVE_CLUSTER", "lab")
-        lab = cls.on(_cluster(name, entry.nodes, backend), entry, seed)
+        lab = cls.on(clusters.prepare(entry, name, backend), entry, seed, base=name)
         lab.most_hints = _HINTS[0 if tier is None else tier]
         if tasks_of(entry.topic):
             lab.warm()
         return lab
 
     @classmethod
-    def on(cls, cluster: Cluster, entry: LabEntry, seed: int | None = None, desk: Asked | None = None) -> Lab:
-        """Prepare a lab on a cluster that is up. ``desk``: who grades, a grader of its own if nobody is named."""
+    def on(
+        cls, cluster: Cluster, entry: LabEntry, seed: int | None = None, desk: Asked | None = None, base: str = ""
+    ) -> Lab:
+        """Prepare a lab on a cluster that is up. ``desk``: who grades, a grader of its own if nobody is named.
+
+        ``base``: the common cluster's name, see ``clusters``. With it, a reset takes down a cluster of the lab's own.
+        """
         lab = cls(entry, cluster, desk)
+        lab.base = base
         lab.without = tuple(probe.machine().missing(entry.better))
         namespace = lab._namespace()
         if not marks.begun_in(namespace):
@@ -104,20 +112,43 @@ class Lab(Work, Programs, Parts):
         threading.Thread(target=start, name="warm-grader", daemon=True).start()
         atexit.register(grader.end)
 
+    def companion(self) -> Lab:
+        """Give the same lab on the common cluster, brought up if need be: to compare a topology with the usual one."""
+        if not self.entry.topology or not self.base:
+            raise UsageError(f"lab {self.entry.id} is on the common cluster already")
+        plain = replace(self.entry, topology="")
+        return Lab.on(clusters.prepare(plain, self.base), plain, self.seed)
+
     def reset(self) -> str:
-        """Remove everything this lab made, and end its grader; the cluster stays for the next one."""
+        """Remove everything this lab made, and end its grader; the common cluster stays for the next lab.
+
+        A cluster of the lab's own is taken down. Pictures stay as they are, and are no longer kept fresh.
+        """
         if self._own_grader is not None:
             self._own_grader.end()
         for view in self._views:
-            view.close()
+            view.rest()
         self._views.clear()
         self._clear_programs()
+        if self.entry.topology and self.base:
+            self._reset_companion()
+            self.cluster.down()
+            self.diary.reset()
+            return f"lab {self.entry.id} is as before: its own cluster is gone"
         components.start_all(self.cluster)  # first: some faults are healed through the API
         self.heal()
         self.cluster.delete("namespace", self.namespace)
         self.cluster.wait("namespace", self.namespace, "deleted", namespace=None)
         self.diary.reset()
         return f"lab {self.entry.id} is as before: namespace {self.namespace} is gone"
+
+    def _reset_companion(self) -> None:
+        """Remove what this lab has made on the common cluster, before or after a restart of the notebook's kernel."""
+        plain = replace(self.entry, topology="")
+        with contextlib.suppress(NotFoundError):
+            there = Lab(plain, clusters.find(plain, self.base))
+            if there._namespace() is not None:
+                there.reset()
 
     def _namespace(self) -> dict[str, Any] | None:
         try:
@@ -139,17 +170,3 @@ class Lab(Work, Programs, Parts):
         seed = wanted if wanted is not None else held or int(os.environ.get("GLASSHIVE_SEED", "0"))
         self.cluster.apply(marks.namespace_object(self.namespace, seed, marks.begun_in(namespace)))
         return seed
-
-
-def _cluster(name: str, nodes: int, backend: str) -> Cluster:
-    """Find the cluster, or bring it up."""
-    try:
-        found = connect(name)
-    except NotFoundError:
-        return Cluster(name, nodes=nodes, backend=backend or "embedded").up()
-    if found.config.nodes < nodes:
-        raise CapabilityError(
-            f"cluster {name} has {found.config.nodes} nodes, this lab wants {nodes}",
-            hint=f"glasshive down {name}, then run this cell again",
-        )
-    return found

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from glasshive.errors import NotFoundError
 from glasshive.lab import components
 from glasshive.lab.kit.place import Place
+
+_LOOK_S = 0.05
 
 
 class Pods(Place):
@@ -46,6 +49,29 @@ class Pods(Place):
             if one.name == name:
                 return one
         raise NotFoundError(f"lab {self.entry.id} has no pod {name!r}", hint="run the cell that makes it")
+
+    def warning(self, name: str, *, wait_s: float = 10.0) -> str:
+        """Wait until somebody warns about a pod, and give what they say, by the event's reason."""
+
+        def about(event: Mapping[str, Any]) -> bool:
+            return bool(event["type"] == "Warning" and event["involvedObject"].get("name") == name)
+
+        deadline = time.monotonic() + wait_s
+        while not (found := [one for one in self.cluster.get("event", namespace=self.namespace) if about(one)]):
+            if time.monotonic() > deadline:
+                raise NotFoundError(
+                    f"nobody has warned about pod {name!r} for {wait_s:g} s", hint="lab.status says more"
+                )
+            time.sleep(_LOOK_S)
+        return f"{found[-1]['reason']}: {found[-1]['message'].split(' (')[0]}"
+
+    def remove(self, *names: str) -> str:
+        """Delete pods and wait until they have gone."""
+        for name in names:
+            self.cluster.delete("pod", name, self.namespace)
+        for name in names:
+            self.cluster.wait("pod", name, "deleted", namespace=self.namespace)
+        return f"gone: {', '.join(names)}"
 
     def address(self, name: str, family: str = "ipv4") -> str:
         """Give a pod's address of one family."""

@@ -37,7 +37,7 @@ class Address(NamedTuple):
         """Ask for the board once. Raises OSError when nobody answers."""
         return self._ask("GET", "/board")
 
-    def close(self) -> None:
+    def rest(self) -> None:
         """End the server, if it is there: the lab was reset."""
         with contextlib.suppress(OSError):
             self._ask("POST", "/end")
