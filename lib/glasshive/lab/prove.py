@@ -50,7 +50,14 @@ class Case:
         return asdict(self)
 
 
-def prove(cluster: Cluster, entry: LabEntry, seeds: Iterable[int], *, desk: Asked | None = None) -> Iterator[Case]:
+Part = tuple[int, int]
+"""``(k, n)``: of each task's solutions and of its mutants every n-th, beginning with the k-th (from 0)."""
+WHOLE: Part = (0, 1)
+
+
+def prove(
+    cluster: Cluster, entry: LabEntry, seeds: Iterable[int], *, desk: Asked | None = None, part: Part = WHOLE
+) -> Iterator[Case]:
     """Work the matrix of one lab through; the cluster is left as it was found.
 
     ``desk``: who grades. In this process if nobody is named: what is graded is the author's own work.
@@ -58,7 +65,7 @@ def prove(cluster: Cluster, entry: LabEntry, seeds: Iterable[int], *, desk: Aske
     grading = desk or Desk(cluster, entry)
     for seed in seeds:
         for task in tasks_of(entry.topic):
-            yield from _Prover(cluster, entry, task, seed, grading).cases()
+            yield from _Prover(cluster, entry, task, seed, grading).cases(part)
 
 
 class _Prover:
@@ -70,14 +77,15 @@ class _Prover:
         self.reader = ClusterReader(cluster, f"lab-{entry.id}")
         self.empty: pristine.Inventory = {}
 
-    def cases(self) -> Iterator[Case]:
-        """All cells of this task and seed, each from a state of its own; the last one looks at what the resets left."""
+    def cases(self, part: Part) -> Iterator[Case]:
+        """The cells of this task and seed, each from a state of its own; the last one looks at what the resets left."""
+        first, step = part
         self._open(None).reset()
         self.empty = pristine.inventory(self.reader)
         yield self._case("pristine", self._pristine)
-        for act in self.task.solutions:
+        for act in self.task.solutions[first::step]:
             yield self._case(f"solution {act.__name__}", partial(self._solved, act))
-        for mutant in self.task.mutants:
+        for mutant in self.task.mutants[first::step]:
             yield self._case(f"mutant {mutant.name}", partial(self._caught, mutant))
         began = time.monotonic()
         left = self._left()
