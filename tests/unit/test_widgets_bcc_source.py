@@ -103,13 +103,14 @@ def test_per_cpu_values_have_a_column_each_and_a_sum() -> None:
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("", (False, "bpf")),
-        ("execs", (False, "execs")),
-        ("--refused", (True, "bpf")),
-        ("execs --refused", (True, "execs")),
+        ("", (set(), "bpf")),
+        ("execs", (set(), "execs")),
+        ("--refused", ({"--refused"}, "bpf")),
+        ("execs --refused", ({"--refused"}, "execs")),
+        ("--object mine --refused", ({"--refused", "--object"}, "mine")),
     ],
 )
-def test_the_magics_own_line(line: str, expected: tuple[bool, str]) -> None:
+def test_the_magics_own_line(line: str, expected: tuple[set[str], str]) -> None:
     assert magic._arguments(line) == expected
 
 

@@ -76,7 +76,8 @@ def _conditions_of(obj: Object) -> list[Object]:
     """The conditions that the object carries now; of a file's object nobody has checked that they are any."""
     status = obj.get("status")
     found = status.get("conditions") if isinstance(status, dict) else None
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+    listed = found if isinstance(found, list) else []
+    return [one for one in listed if isinstance(one, dict) and isinstance(one.get("type"), str)]
 
 
 def _valid(errors: Sequence[Finding], findings: Sequence[Finding], kept: int | None) -> Object:

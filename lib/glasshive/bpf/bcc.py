@@ -56,11 +56,11 @@ def bcc_module() -> ModuleType:
 
     Raises CapabilityError where it is not installed.
     """
+    # libbcc asks for the headers each time it compiles, so they are named also for who has imported bcc without us.
+    if "BCC_KERNEL_SOURCE" not in os.environ and kernel_headers.installed_headers() is None:
+        os.environ["BCC_KERNEL_SOURCE"] = str(kernel_headers.ensure_tree())
     if "bcc" in sys.modules:
         return sys.modules["bcc"]
-    headers = kernel_headers.installed_headers()
-    if headers is None:
-        os.environ["BCC_KERNEL_SOURCE"] = str(kernel_headers.ensure_tree())
     _ensure_tracefs()  # before the import: bcc looks for it then
     try:
         module = _import_bcc()
