@@ -33,10 +33,11 @@ class Capture:
         wanted = (canary.encode(), bytes.fromhex(canary))
         return any(one in packet for packet in self._packets for one in wanted)
 
-    def holds_syn(self, port: int, source: str) -> bool:
-        """Whether a TCP packet or datagram from an address to a port came in."""
+    def holds_syn(self, port: int, source: str, *, udp: bool = False) -> bool:
+        """Whether a TCP packet (or a datagram) from an address to a port came in."""
         self._take()
-        return any(_is_from(packet, source, port) for packet in self._packets)
+        protocol = socket.IPPROTO_UDP if udp else socket.IPPROTO_TCP
+        return any(is_from(packet, source, port, protocol) for packet in self._packets)
 
     def _take(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -64,15 +65,15 @@ def capture(reader: ClusterReader, pod: str) -> Iterator[Capture]:
         sock.close()
 
 
-def _is_from(packet: bytes, source: str, port: int) -> bool:
-    """Whether an IP packet (without extension headers) is TCP or UDP from ``source`` to ``port``."""
+def is_from(packet: bytes, source: str, port: int, wanted: int) -> bool:
+    """Whether an IP packet (without extension headers) is of this protocol, from ``source`` to ``port``."""
     six = ":" in source
     if not packet or packet[0] >> 4 != (6 if six else 4):
         return False
     head = 40 if six else (packet[0] & 15) * 4
     protocol = packet[6] if six else packet[9]
     held = packet[8:24] if six else packet[12:16]
-    if protocol not in (socket.IPPROTO_TCP, socket.IPPROTO_UDP) or len(packet) < head + 4:
+    if protocol != wanted or len(packet) < head + 4:
         return False
     family = socket.AF_INET6 if six else socket.AF_INET
     return held == socket.inet_pton(family, source) and int.from_bytes(packet[head + 2 : head + 4]) == port

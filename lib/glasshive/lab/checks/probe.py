@@ -108,7 +108,8 @@ def _leak(reader: ClusterReader, outcome: Outcome, seen: Capture | None) -> str:
     if seen is None:
         return ""
     source = reader.address(probe.source, probe.family)
-    if seen.holds(outcome.canary) or (probe.protocol != "ping" and seen.holds_syn(probe.port, source)):
+    arrived = probe.protocol != "ping" and seen.holds_syn(probe.port, source, udp=probe.protocol == "udp")
+    if arrived or seen.holds(outcome.canary):
         return f"{probe}: no answer came back, but it arrived at {probe.target}"
     return ""
 

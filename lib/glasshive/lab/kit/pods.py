@@ -28,15 +28,22 @@ class Pods(Place):
             made += [f"{one['kind']} {one['metadata']['name']}: ready" for one in applied]
         return made
 
-    def pod(self, name: str, *, node: str = "", image: str = "glasshive/echo", wait_s: float = 30.0) -> Any:
+    def pod(
+        self, name: str, *, node: str = "", image: str = "glasshive/echo", wait_s: float = 30.0,
+        labels: Mapping[str, str] | None = None, ports: Mapping[str, int] | None = None,
+    ) -> Any:  # fmt: skip
         """Make one pod (if it is not there yet), wait until it is ready, and give its status in short.
 
-        With ``wait_s=0`` nothing is waited for.
+        ``labels`` beside ``app``, which is its name; ``ports`` by name. With ``wait_s=0`` nothing is waited for.
         """
-        spec: dict[str, Any] = {"containers": [{"name": "main", "image": image}]}
+        container: dict[str, Any] = {"name": "main", "image": image}
+        if ports:
+            container["ports"] = [{"name": one, "containerPort": port} for one, port in ports.items()]
+        spec: dict[str, Any] = {"containers": [container]}
         if node:
             spec["nodeName"] = node
-        body = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": name}}, "spec": spec}
+        metadata = {"name": name, "labels": {"app": name, **(labels or {})}}
+        body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
         if not any(one.name == name for one in self.cluster.pods(self.namespace)):
             self.cluster.apply(body, namespace=self.namespace)
         if wait_s:
