@@ -13,16 +13,18 @@ if TYPE_CHECKING:
     from glasshive.widgets.drops import DropsChart
     from glasshive.widgets.map_table import MapTable
     from glasshive.widgets.panel import Panel
+    from glasshive.widgets.policy_view import PolicyView
     from glasshive.widgets.program_view import ProgramView
     from glasshive.widgets.question import Question
     from glasshive.widgets.topology import TopologyView
 
-__all__ = ["DropsChart", "MapTable", "Panel", "ProgramView", "Question", "TopologyView"]
+__all__ = ["DropsChart", "MapTable", "Panel", "PolicyView", "ProgramView", "Question", "TopologyView"]
 
 _WHERE = {
     "DropsChart": "drops",
     "MapTable": "map_table",
     "Panel": "panel",
+    "PolicyView": "policy_view",
     "ProgramView": "program_view",
     "Question": "question",
     "TopologyView": "topology",

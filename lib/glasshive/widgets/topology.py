@@ -28,7 +28,7 @@ class TopologyView(View):
         self._before = snapshot
 
     def live(self, fetch: Callable[[], Snapshot], *, per_second: float = 2.0) -> Self:
-        """Show what ``fetch`` gives, again and again, until ``stop``; at most 10 times a second."""
+        """Show what ``fetch`` gives, again and again, until ``stop``; at most 20 times a second."""
 
         def refresh() -> tuple[dict[str, Any], str]:
             snapshot = fetch()

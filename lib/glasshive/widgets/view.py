@@ -18,7 +18,7 @@ import traitlets
 from glasshive.errors import GlasshiveError, UsageError
 
 STATIC = Path(__file__).parent / "static"
-MOST_UPDATES_PER_S = 10.0
+MOST_UPDATES_PER_S = 20.0
 _FAILURES_BEFORE_STOP = 5
 
 

@@ -17,11 +17,12 @@ from typing import Any
 from glasshive.bpf import probe
 from glasshive.cluster import Cluster
 from glasshive.errors import ApiError, GlasshiveError, NotFoundError, UsageError
-from glasshive.lab import clusters, components
+from glasshive.lab import clusters, components, enforcement
 from glasshive.lab.grading import marks
 from glasshive.lab.grading.client import GraderClient
 from glasshive.lab.kit.diary import Diary
 from glasshive.lab.kit.parts import Parts
+from glasshive.lab.kit.policies import Policies
 from glasshive.lab.kit.programs import Programs
 from glasshive.lab.kit.work import Asked, Work
 from glasshive.lab.manifest import LabEntry, find_lab
@@ -31,7 +32,7 @@ _HINTS = {0: 3, 1: 3, 2: 2, 3: 1}
 """How many tiers of hints are given, by how practised somebody is."""
 
 
-class Lab(Work, Programs, Parts):
+class Lab(Work, Policies, Programs, Parts):
     """A lab that has been prepared. Its pods live in a namespace of their own, ``lab-00`` and so on."""
 
     def __init__(self, entry: LabEntry, cluster: Cluster, desk: Asked | None = None) -> None:
@@ -47,6 +48,7 @@ class Lab(Work, Programs, Parts):
         self._drops_before = []
         self._restarts_before = {}
         self._views = []
+        self._policy_seen = {}
 
     @classmethod
     def open(
@@ -129,6 +131,7 @@ class Lab(Work, Programs, Parts):
         for view in self._views:
             view.rest()
         self._views.clear()
+        self._policy_seen.clear()
         self._clear_programs()
         if self.entry.topology and self.base:
             self._reset_companion()
@@ -137,6 +140,7 @@ class Lab(Work, Programs, Parts):
             return f"lab {self.entry.id} is as before: its own cluster is gone"
         components.start_all(self.cluster)  # first: some faults are healed through the API
         self.heal()
+        enforcement.restore_mode(self.cluster, owner=self.namespace)
         self.cluster.delete("namespace", self.namespace)
         self.cluster.wait("namespace", self.namespace, "deleted", namespace=None)
         self.diary.reset()

@@ -1,0 +1,157 @@
+"""Policies, modes and labels of a cluster, changed by a lab: each call returns when every node acts on it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+from glasshive.agent.policy import settings
+from glasshive.agent.policy.sources import policy_resources
+from glasshive.cluster import Cluster
+from glasshive.errors import ApiError, DeadlineError, UsageError
+
+T = TypeVar("T")
+_WAIT_SECONDS = 20.0
+_OWNER = "glasshive.lab/enforced-by"
+"""Annotation of the ConfigMap: which lab has set the mode, so that its reset may set it back."""
+
+
+def wait_in_force(cluster: Cluster, obj: Mapping[str, Any]) -> str:
+    """Wait until every node has this very form of a policy in force; gives a line about it. DeadlineError.
+
+    A policy that makes no sense is told with its first finding, and not waited for any longer.
+    """
+    meta = obj["metadata"]
+    name = f"{obj['kind']} {meta['name']}"
+    wanted = (meta.get("uid"), meta.get("generation"))
+
+    def known() -> dict[str, Any] | None:
+        found = [_object(cluster, node, obj) for node in _nodes(cluster)]
+        held = [one for one in found if one and _form(one) == wanted]
+        return held[0] if held and len(held) == len(found) else None
+
+    row = _poll(known, f"{name} to be in force on every node")
+    known()  # an agent writes its tables in the very turn in which it lists an object: a second answer comes after
+    if not row["valid"]:
+        return f"{name}: not valid, {next(iter(row['findings']), 'and nobody says why')}"
+    return f"{name}: in force"
+
+
+def delete(cluster: Cluster, namespace: str, names: Iterable[str] = ()) -> list[str]:
+    """Delete policies of a namespace (all, without names) and wait until no node has them; gives their names."""
+    wanted, gone = set(names), []
+    for resource in policy_resources():
+        if not resource.namespaced:
+            continue
+        for one in cluster.api.list(resource, namespace)[0]:
+            name = one["metadata"]["name"]
+            if not wanted or name in wanted:
+                cluster.api.delete(resource, name, namespace)
+                gone.append((resource.kind, name))
+    left = {(kind, namespace, name) for kind, name in gone}
+
+    def out() -> bool:
+        held = {_place(row) for node in _nodes(cluster) for row in _objects(cluster, node)}
+        return not held & left
+
+    if gone:
+        _poll(out, "the policies to be out of force on every node")
+        out()
+    return sorted(name for _, name in gone)
+
+
+def set_mode(cluster: Cluster, mode: str, *, owner: str) -> None:
+    """Set the cluster's mode of enforcement, and wait until every node has it. UsageError, DeadlineError."""
+    wanted = settings.mode_of(mode)
+    data = (_config(cluster) or {}).get("data") or {}
+    meta = {"name": settings.CONFIG_NAME, "namespace": settings.CONFIG_NAMESPACE, "annotations": {_OWNER: owner}}
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
+    cluster.apply([{**body, "data": {**data, settings.MODE_KEY: str(wanted)}}])
+
+    def everywhere() -> bool:
+        asked = [cluster.backend.node_request(node, "GET", "/v1/config") for node in _nodes(cluster)]
+        return all(one["PolicyEnforcement"] == str(wanted) for one in asked)
+
+    _poll(everywhere, f"every node to enforce policy in the mode {mode}")
+
+
+def restore_mode(cluster: Cluster, *, owner: str) -> None:
+    """Set the mode back to what the cluster was made with, if this lab has changed it."""
+    held = _config(cluster)
+    if held is not None and (held["metadata"].get("annotations") or {}).get(_OWNER) == owner:
+        set_mode(cluster, cluster.config.policy_enforcement, owner="")
+
+
+def relabel(cluster: Cluster, namespace: str, pod: str, labels: Mapping[str, str | None]) -> None:
+    """Change a pod's labels (None takes one away); wait until every node's ipcache has its new identity."""
+    resource = cluster.api.resource("pod")
+    patch = {"metadata": {"labels": dict(labels)}}
+    made = cluster.api.request(
+        "PATCH", resource.path(namespace, pod), body=patch, content_type="application/merge-patch+json"
+    )
+    node = (made.get("spec") or {}).get("nodeName") or ""
+    addresses = {one["ip"] for one in (made.get("status") or {}).get("podIPs") or ()}
+    if not node or not addresses:
+        raise UsageError(f"pod {pod} does not run yet", hint="wait until it is ready, then change its labels")
+
+    def agreed() -> bool:
+        mine = cluster.backend.node_request(node, "GET", f"/v1/endpoints/{namespace}%2F{pod}")
+        if not all(_has(mine["labels"], key, value) for key, value in labels.items()):
+            return False
+        wanted = {(address, mine["identity"]) for address in addresses}
+        return all(wanted <= _known(cluster, one) for one in _nodes(cluster))
+
+    _poll(agreed, f"every node to know the new identity of {pod}")
+
+
+def _has(held: Iterable[str], key: str, value: str | None) -> bool:
+    if value is None:
+        return not any(label.startswith(f"k8s:{key}=") for label in held)
+    return f"k8s:{key}={value}" in held
+
+
+def _known(cluster: Cluster, node: str) -> set[tuple[str, int]]:
+    rows = cluster.backend.node_request(node, "GET", "/v1/ipcache")
+    return {(str(row["prefix"]).rpartition("/")[0], int(row["identity"])) for row in rows}
+
+
+def _config(cluster: Cluster) -> dict[str, Any] | None:
+    try:
+        return dict(cluster.get("ConfigMap", settings.CONFIG_NAME, settings.CONFIG_NAMESPACE))
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        return None
+
+
+def _nodes(cluster: Cluster) -> list[str]:
+    return [one.name for one in cluster.topology().nodes]
+
+
+def _objects(cluster: Cluster, node: str) -> list[dict[str, Any]]:
+    return list(cluster.backend.node_request(node, "GET", "/v1/policy")["objects"])
+
+
+def _object(cluster: Cluster, node: str, obj: Mapping[str, Any]) -> dict[str, Any] | None:
+    meta = obj["metadata"]
+    wanted = (obj["kind"], meta.get("namespace") or "", meta["name"])
+    return next((row for row in _objects(cluster, node) if _place(row) == wanted), None)
+
+
+def _place(row: Mapping[str, Any]) -> tuple[str, str, str]:
+    return row["kind"], row["namespace"], row["name"]
+
+
+def _form(row: Mapping[str, Any]) -> tuple[Any, Any]:
+    meta = row["object"]["metadata"]
+    return meta.get("uid"), meta.get("generation")
+
+
+def _poll(look: Callable[[], T | None], what: str) -> T:
+    deadline = time.monotonic() + _WAIT_SECONDS
+    while not (found := look()):
+        if time.monotonic() > deadline:
+            raise DeadlineError(f"{what}: not within {_WAIT_SECONDS:.0f} s")
+        time.sleep(0.02)
+    return found
