@@ -7,7 +7,6 @@ in messages what a value is; ``schema_of`` removes it.
 
 from __future__ import annotations
 
-import difflib
 import re
 from collections.abc import Callable, Iterable
 from functools import lru_cache
@@ -147,6 +146,8 @@ def unknown(name: Any, known: Iterable[str]) -> str:
 
 def near_names(name: str, known: Iterable[Any]) -> list[str]:
     """At most two known names that look like ``name``, nearest first."""
+    import difflib  # for mistakes only: agents start without it
+
     folded = {str(one).lower(): str(one) for one in known}
     return [folded[one] for one in difflib.get_close_matches(name.lower(), folded, 2, 0.6)]
 
