@@ -24,6 +24,7 @@ from glasshive.lab.kit.diary import Diary
 from glasshive.lab.kit.parts import Parts
 from glasshive.lab.kit.policies import Policies
 from glasshive.lab.kit.programs import Programs
+from glasshive.lab.kit.traffic import Traffic
 from glasshive.lab.kit.work import Asked, Work
 from glasshive.lab.manifest import LabEntry, find_lab
 from glasshive.lab.tasks import tasks_of
@@ -32,7 +33,7 @@ _HINTS = {0: 3, 1: 3, 2: 2, 3: 1}
 """How many tiers of hints are given, by how practised somebody is."""
 
 
-class Lab(Work, Policies, Programs, Parts):
+class Lab(Work, Policies, Programs, Parts, Traffic):
     """A lab that has been prepared. Its pods live in a namespace of their own, ``lab-00`` and so on."""
 
     def __init__(self, entry: LabEntry, cluster: Cluster, desk: Asked | None = None) -> None:
