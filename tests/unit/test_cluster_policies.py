@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from glasshive.cluster import manifests
 from glasshive.cluster.policy_flows import Wanted, flow_line, packet_of, port_of
-from glasshive.cluster.policy_trace import Scene, traced
+from glasshive.cluster.policy_trace import Scene, applied, kinds, traced
 from glasshive.cluster.rows import Rows
 from glasshive.errors import NotFoundError, UsageError
 
@@ -94,3 +95,20 @@ def test_the_command_traces_files_without_a_cluster(tmp_path: Path) -> None:
     assert "NetworkPolicy default/web, ingress[0]" in done.stdout
     done = subprocess.run([*argv, "default:app=front", "web", "80/TCP"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
+
+
+def test_a_trace_in_a_cluster_reads_the_workloads_that_it_can_name() -> None:
+    read = {one.kind for one in kinds()}
+    assert {"Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job"} <= read
+
+
+def test_an_object_of_a_file_takes_the_place_of_the_one_in_the_cluster() -> None:
+    other = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "web", "namespace": "shop"}}
+    old = [*manifests.load(POLICY), *manifests.load(DEPLOYMENT), other]
+    new = manifests.load(POLICY.replace("app: front", "app: back").replace(", namespace: default}", "}", 1))
+    found = applied(old, new)
+    assert [one["kind"] for one in found] == ["NetworkPolicy", "Deployment", "Pod"]
+    front, back = "default:app=front", "default:app=back"
+    assert traced(Scene(old), front, "web", "80/TCP").allowed
+    assert not traced(Scene(found), front, "web", "80/TCP").allowed
+    assert traced(Scene(found), back, "web", "80/TCP").allowed

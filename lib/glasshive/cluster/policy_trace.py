@@ -23,6 +23,10 @@ from glasshive.policy.trace import Party, Trace, trace
 
 Object = dict[str, Any]
 _TEMPLATES = ("Deployment", "ReplicaSet", "StatefulSet", "DaemonSet", "Job")
+_CLUSTER_WIDE = frozenset({
+    "Namespace", "Node", "CiliumCIDRGroup", "CiliumClusterwideNetworkPolicy", "AdminNetworkPolicy",
+    "BaselineAdminNetworkPolicy", "ClusterNetworkPolicy",
+})  # fmt: skip
 
 
 class Scene:
@@ -158,10 +162,28 @@ def settings_of(mode: str, allow_localhost: str, objects: Iterable[Object]) -> S
 def kinds() -> Sequence[Any]:
     """Resources that a trace in a cluster reads."""
     from glasshive.agent.policy.sources import policy_resources
+    from glasshive.api import resources as r
     from glasshive.api.cidr_group import CILIUM_CIDR_GROUP
-    from glasshive.api.resources import CONFIG_MAP, ENDPOINT_SLICE, NAMESPACE, NODE, POD, SERVICE
 
-    return [CONFIG_MAP, NAMESPACE, NODE, POD, SERVICE, ENDPOINT_SLICE, CILIUM_CIDR_GROUP, *policy_resources()]
+    workloads = [one for one in r.BUILTIN if one.kind in _TEMPLATES]
+    return [
+        r.CONFIG_MAP, r.NAMESPACE, r.NODE, r.POD, r.SERVICE, r.ENDPOINT_SLICE, *workloads, CILIUM_CIDR_GROUP,
+        *policy_resources(),
+    ]  # fmt: skip
+
+
+def applied(objects: Iterable[Object], files: Iterable[Object]) -> list[Object]:
+    """Objects after those of files were applied: an object of the same kind and name takes the other's place."""
+    found = {_name_of(one): one for one in objects}
+    found.update({_name_of(one): one for one in files})
+    return list(found.values())
+
+
+def _name_of(one: Object) -> tuple[str, str, str, str]:
+    group = one.get("apiVersion", "").rpartition("/")[0]
+    kind, meta = one.get("kind", ""), one.get("metadata") or {}
+    namespace = "" if kind in _CLUSTER_WIDE else meta.get("namespace") or "default"
+    return group, kind, namespace, meta.get("name", "")
 
 
 def _node_addresses(node: Object) -> list[Prefix]:

@@ -293,7 +293,7 @@ class Cluster:
         from glasshive.cluster import policy_trace
 
         objects = [one for kind in policy_trace.kinds() for one in self.api.list(kind)[0]]
-        objects += [one for file in files for one in manifests.load(Path(file))]
+        objects = policy_trace.applied(objects, [one for file in files for one in manifests.load(Path(file))])
         settings = policy_trace.settings_of(self.config.policy_enforcement, self.config.allow_localhost, objects)
         return policy_trace.traced(policy_trace.Scene(objects, self.name), source, destination, packet, settings)
 
