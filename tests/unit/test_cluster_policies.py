@@ -112,3 +112,16 @@ def test_an_object_of_a_file_takes_the_place_of_the_one_in_the_cluster() -> None
     assert traced(Scene(old), front, "web", "80/TCP").allowed
     assert not traced(Scene(found), front, "web", "80/TCP").allowed
     assert traced(Scene(found), back, "web", "80/TCP").allowed
+
+
+def test_a_stored_policy_that_makes_no_sense_is_left_out_and_one_of_a_file_is_told() -> None:
+    wrong = manifests.load(POLICY.replace("port: 80", "port: 80, endPort: 70", 1).replace("name: web", "name: odd", 1))
+    with pytest.raises(UsageError, match="odd"):
+        traced(
+            Scene([*manifests.load(POLICY), *manifests.load(DEPLOYMENT), *wrong]), "default:app=front", "web", "80/TCP"
+        )
+    for one in wrong:
+        one["metadata"]["uid"] = "stored"
+    stored = Scene([*manifests.load(POLICY), *manifests.load(DEPLOYMENT), *wrong])
+    assert traced(stored, "default:app=front", "web", "80/TCP").allowed
+    assert not traced(stored, "default:app=front", "web", "81/TCP").allowed

@@ -42,7 +42,11 @@ class Scene:
         }
 
     def policies(self) -> list[PolicyObject]:
-        """Every policy among the objects; UsageError for one that makes no sense."""
+        """Every policy among the objects; UsageError for one of a file that makes no sense.
+
+        One that the cluster holds (it has a uid) is left out then, as its agents leave it out. The earlier, valid form
+        of it that they may still enforce is not in the objects: ``policy explain`` tells what the kernels do.
+        """
         lookups, options = of_objects(self._objects), Options(cluster=self._cluster)
         kinds = {(kind.resource.api_version, kind.resource.kind) for kind in policies.KINDS.values()}
         found = []
@@ -50,6 +54,8 @@ class Scene:
             if (one.get("apiVersion"), one.get("kind")) not in kinds:
                 continue
             parsed = policies.parse(one, lookups, options)
+            if not parsed.valid and one["metadata"].get("uid"):
+                continue
             if not parsed.valid:
                 first = next(finding for finding in parsed.policy.findings if finding.severity == "error")
                 raise UsageError(f"{parsed.policy.ref}: {first.path}: {first.message}")
