@@ -87,3 +87,19 @@ def test_nbvals_table_is_printed_as_nbval_reads_it(capsys: pytest.CaptureFixture
 
     assert main(["lab", "sanitize"]) == 0
     assert get_sanitize_patterns(capsys.readouterr().out) == [(one, other) for _, one, other in sanitize.PATTERNS]
+
+
+def test_a_damaged_progress_file_is_set_aside_and_that_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "progress.db"
+    path.write_bytes(b"no database at all " * 10)
+    monkeypatch.setenv("GLASSHIVE_PROGRESS", str(path))
+    assert main(["lab", "export"]) == 0
+    told = capsys.readouterr()
+    assert json.loads(told.out)["events"] == []
+    assert "is damaged" in told.err
+    kept = [one for one in tmp_path.glob("progress.db.damaged-*") if not one.name.endswith(".reason")]
+    assert [one.read_bytes()[:11] for one in kept] == [b"no database"]
+    assert main(["lab", "export"]) == 0
+    assert capsys.readouterr().err == ""

@@ -10,6 +10,7 @@ import click
 from glasshive.cli.options import output_option
 
 if TYPE_CHECKING:
+    from glasshive.lab.progress.store import ProgressStore
     from glasshive.lab.status import TaskStatus
 
 _CLUSTER = click.option("--cluster", default="lab", show_default=True, help="Cluster that the lab is on.")
@@ -77,9 +78,8 @@ def export(form: str, target: Path | None, lab_id: str) -> int:
     """Write progress down in another form (--format); JSON, which is the default, can be imported again."""
     from glasshive.lab.manifest import find_lab
     from glasshive.lab.progress import export as exporting
-    from glasshive.lab.progress import store
 
-    kept = store.required()
+    kept = _progress()
     text = exporting.write(kept.events(find_lab(lab_id).id if lab_id else ""), form)
     if target is None:
         click.echo(text, nl=False)
@@ -93,12 +93,22 @@ def export(form: str, target: Path | None, lab_id: str) -> int:
 def import_(file: Path) -> int:
     """Add the progress that FILE holds, as `lab export` wrote it; what is there already is left as it is."""
     from glasshive.lab.progress import export as exporting
-    from glasshive.lab.progress import store
 
     events = exporting.from_json(file.read_text(encoding="utf-8"), str(file))
-    new = store.required().add(events)
+    new = _progress().add(events)
     click.echo(f"{new} of {len(events)} events are new")
     return 0
+
+
+def _progress() -> ProgressStore:
+    """The progress file; what became of a damaged one is told on stderr, for standard output is data."""
+    from glasshive.lab.progress import store
+
+    kept = store.required()
+    if kept.notice:
+        click.echo(f"glasshive: warning: {kept.notice}", err=True)
+        kept.notice = ""
+    return kept
 
 
 def _cells(one: TaskStatus) -> list[str]:
