@@ -14,6 +14,7 @@
 #include "types/nat.h"
 #include "types/policy.h"
 #include "types/record.h"
+#include "types/service.h"
 
 struct gh_abi {
 	enum gh_ct_flags ct_flags;
@@ -22,6 +23,10 @@ struct gh_abi {
 	enum gh_direction direction;
 	enum gh_drop_reason drop_reason;
 	enum gh_endpoint_flags endpoint_flags;
+	enum gh_backend_flags backend_flags;
+	enum gh_backend_state backend_state;
+	enum gh_frontend_flags frontend_flags;
+	enum gh_frontend_type frontend_type;
 	enum gh_identity identity;
 	enum gh_identity_scope identity_scope;
 	enum gh_ipcache_flags ipcache_flags;
@@ -35,6 +40,7 @@ struct gh_abi {
 	enum gh_policy_verdict policy_verdict;
 	enum gh_record_flags record_flags;
 	enum gh_record_type record_type;
+	enum gh_service_scope service_scope;
 	struct gh_record record;
 };
 

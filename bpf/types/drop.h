@@ -20,11 +20,14 @@ enum gh_drop_reason {
 	GH_DROP_NO_ENDPOINT = 152, /* a pod address of this node that no pod has */
 	GH_DROP_CT_CREATE = 155, /* no room for a connection */
 	GH_DROP_INVALID_EXTENSION = 156, /* IPv6 extension headers broken, too many, or source routing */
+	GH_DROP_NO_BACKEND = 158, /* a service without a backend that may be chosen */
 	GH_DROP_NO_TUNNEL = 160, /* the address asks for a tunnel, the node has none */
 	GH_DROP_UNSUPPORTED_L2 = 166, /* frame too short */
 	GH_DROP_NAT_EXHAUSTED = 167, /* no free masquerade port towards this destination */
 	GH_DROP_NAT_UNSUPPORTED = 168, /* a protocol that cannot share an address */
+	GH_DROP_CLUSTER_IP = 174, /* from outside, to an address that only the cluster may call */
 	GH_DROP_FRAGMENT_UNKNOWN = 175, /* later fragment of a datagram whose first one was not seen */
+	GH_DROP_SOURCE_RANGE = 177, /* loadBalancerSourceRanges leave the client out */
 	GH_DROP_POLICY_DENY = 181, /* a policy forbids it */
 	GH_DROP_VLAN = 182, /* VLAN tag on a pod's frame */
 	GH_DROP_TTL_EXCEEDED = 196,
