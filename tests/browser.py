@@ -58,8 +58,13 @@ class Page:
             value = self.run(expression)
             if right(value):
                 return value
-            assert time.monotonic() < deadline, f"{expression}: {value}"
+            assert time.monotonic() < deadline, f"{expression}: {value}\n{self.words()}"
             time.sleep(0.1)
+
+    def words(self) -> str:
+        """What a person reads on the page now: for the message of a test that fails."""
+        text = str(self.run("document.body.innerText"))
+        return "\n".join(line for line in text.splitlines() if line.strip())[-3000:]
 
     def press(self, *keys: str) -> None:
         """Press keys, as on a keyboard."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tempfile
@@ -105,7 +106,7 @@ class Talk:
 
     def __init__(self, cluster: Cluster, pod: str, protocol: str, address: str, port: int) -> None:
         space = next(row["netns"] for row in cluster.endpoints() if row["pod"] == pod)
-        self._out = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed in __exit__
+        self._out = tempfile.TemporaryFile()  # noqa: SIM115 - closed in __exit__
         self._process = subprocess.Popen(
             ["nsenter", f"--net={space}", sys.executable, "-c", TALK, protocol, address, str(port)],
             stdout=self._out,
@@ -122,8 +123,9 @@ class Talk:
 
     def count(self) -> int:
         """How many answers came so far."""
-        self._out.seek(0)
-        lines = self._out.read().splitlines()
+        # pread: the child shares the file's position, and a seek here would move where it writes.
+        text = os.pread(self._out.fileno(), 1 << 24, 0).decode()
+        lines = text.rpartition("\n")[0].splitlines()  # the last line may be half written
         assert not lines or lines[-1].isdigit(), "\n".join(lines[-5:])
         return int(lines[-1]) if lines else 0
 

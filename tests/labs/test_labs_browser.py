@@ -20,6 +20,8 @@ from glasshive.lab.manifest import find_lab
 CLUSTER = f"browser-{os.getpid()}"
 TOKEN = "only-for-this-test"
 CELLS = ("import glasshive\nlab = glasshive.lab('01')\nlab.panel()", "import time\ntime.sleep(600)")
+KERNEL = "window.jupyterapp?.shell.currentWidget?.sessionContext?.session?.kernel"
+"""JupyterLab's connection to the notebook's kernel: a cell that is run before it stands opens a dialog instead."""
 VERDICT = "document.querySelector('.gh-task')?.dataset.verdict ?? ''"
 
 pytestmark = [
@@ -81,7 +83,7 @@ def test_the_panel_lives_without_the_kernel(cluster: Cluster, jupyter: str) -> N
     with browser() as page:
         page.send("Page.enable")
         open_notebook(page, jupyter)
-        page.wait("document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status ?? ''", "idle".__eq__)
+        page.wait(f"{KERNEL}?.connectionStatus + ' ' + {KERNEL}?.status", "connected idle".__eq__)
         run_next_cell(page)
         page.wait(VERDICT, "fail".__eq__)
         run_next_cell(page)
