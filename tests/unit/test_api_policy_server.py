@@ -119,6 +119,15 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kubectl_server
 
 
 EXPLAINED = [
+    ("cnp", ["DESCRIPTION:\n    Who may talk to pods of one namespace", "Its name, its place"]),
+    ("ccnp", ["DESCRIPTION:\n    The same as CiliumNetworkPolicy"]),
+    ("ccg", ["DESCRIPTION:\n    Blocks of addresses outside"]),
+    ("anp", ["DESCRIPTION:\n    What the cluster's administrator decides", "before NetworkPolicy"]),
+    ("banp", ["DESCRIPTION:\n    What the cluster's administrator decides", "name is default"]),
+    ("clusternetworkpolicy", ["DESCRIPTION:\n    What the cluster's administrator decides", "in the tier Admin"]),
+    ("ciliumidentity", ["DESCRIPTION:\n    Labels that decide"]),
+    ("cep", ["DESCRIPTION:\n    A pod as its node's agent knows it"]),
+    ("ciliumnode", ["DESCRIPTION:\n    What a node's agent tells"]),
     ("cnp.spec.ingress", ["fromEndpoints", "<[]Object>", "everything else is", "toPorts"]),
     ("cnp.spec.egress.toPorts.ports.port", ["<string>", "every port"]),
     ("ccnp.spec.nodeSelector", ["host firewall", "matchExpressions"]),

@@ -80,8 +80,20 @@ def crds() -> list[dict[str, Any]]:
     valid = column("Valid", ".status.conditions[?(@.type=='Valid')].status")
     priority = column("Priority", ".spec.priority")
     return [
-        definition(ADMIN_NETWORK_POLICY, schema_of(ADMIN_SCHEMA["properties"]), [priority, valid, age]),
-        definition(BASELINE_ADMIN_NETWORK_POLICY, schema_of(BASELINE_SCHEMA["properties"]), [valid, age]),
+        definition(
+            ADMIN_NETWORK_POLICY,
+            schema_of(ADMIN_SCHEMA["properties"]),
+            [priority, valid, age],
+            "What the cluster's administrator decides about pods before NetworkPolicy objects are asked. The "
+            "matching rule with the lowest priority number decides; Pass leaves it to NetworkPolicy objects.",
+        ),
+        definition(
+            BASELINE_ADMIN_NETWORK_POLICY,
+            schema_of(BASELINE_SCHEMA["properties"]),
+            [valid, age],
+            "What the cluster's administrator decides about pods that no NetworkPolicy is for. There is one, and its "
+            "name is default.",
+        ),
     ]
 
 

@@ -106,7 +106,8 @@ def read_peers(peers: Sequence[Object], action: Action, path: str, reading: Read
             found.needs.add("fqdn")
             if action is not Action.ALLOW:
                 reading.error(f"{here}.domainNames", "domain names are for Accept (Allow) rules only")
-            reading.lacks(f"{here}.domainNames", "fqdn")
+            else:
+                reading.lacks(f"{here}.domainNames", "fqdn")
     _resolve_networks(networks, action, found, reading)
     return found
 

@@ -30,8 +30,9 @@ SCHEMA: Schema = {"type": "object", "required": ["spec"], "properties": {"spec":
 def crd() -> dict[str, Any]:
     """The CustomResourceDefinition, with both versions."""
     found = definition(
-        CILIUM_CIDR_GROUP, schema_of(SCHEMA["properties"]), [column("Age", ".metadata.creationTimestamp", "date")]
-    )
+        CILIUM_CIDR_GROUP, schema_of(SCHEMA["properties"]), [column("Age", ".metadata.creationTimestamp", "date")],
+        "Blocks of addresses outside of the cluster under one name, which fromCIDRSet and toCIDRSet refer to.",
+    )  # fmt: skip
     (newest,) = found["spec"]["versions"]
     older = {**deepcopy(newest), "name": CILIUM_CIDR_GROUP_V2ALPHA1.version, "storage": False, "deprecated": True}
     found["spec"]["versions"].append(older)

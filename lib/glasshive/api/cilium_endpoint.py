@@ -53,4 +53,5 @@ def crd() -> dict[str, Any]:
         column("IPv4", ".status.networking.addressing[0].ipv4"),
         column("IPv6", ".status.networking.addressing[0].ipv6"),
     ]
-    return definition(CILIUM_ENDPOINT, {"status": status}, columns)
+    told = "A pod as its node's agent knows it: identity, addresses, and whether policy is enforced."
+    return definition(CILIUM_ENDPOINT, {"status": status}, columns, told)

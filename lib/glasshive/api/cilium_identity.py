@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from glasshive.api.crd import STRING_MAP, column, definition
 from glasshive.api.resources import Resource
 from glasshive.model.identity import Identity
 from glasshive.model.labels import Labels
@@ -46,52 +47,12 @@ def from_object(obj: dict[str, Any]) -> Identity:
 
 def crd() -> dict[str, Any]:
     """The CustomResourceDefinition."""
-    return {
-        "apiVersion": "apiextensions.k8s.io/v1",
-        "kind": "CustomResourceDefinition",
-        "metadata": {"name": f"{CILIUM_IDENTITY.plural}.{CILIUM_IDENTITY.group}"},
-        "spec": {
-            "group": CILIUM_IDENTITY.group,
-            "scope": "Cluster",
-            "names": {
-                "kind": CILIUM_IDENTITY.kind,
-                "listKind": CILIUM_IDENTITY.list_kind,
-                "plural": CILIUM_IDENTITY.plural,
-                "singular": CILIUM_IDENTITY.singular,
-                "shortNames": list(CILIUM_IDENTITY.short_names),
-                "categories": list(CILIUM_IDENTITY.categories),
-            },
-            "versions": [
-                {
-                    "name": CILIUM_IDENTITY.version,
-                    "served": True,
-                    "storage": True,
-                    "additionalPrinterColumns": [
-                        {
-                            "name": "Namespace",
-                            "type": "string",
-                            "jsonPath": ".metadata.labels.io\\.kubernetes\\.pod\\.namespace",
-                            "description": "The namespace of the pods",
-                        },
-                        {"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"},
-                    ],
-                    "schema": {
-                        "openAPIV3Schema": {
-                            "type": "object",
-                            "required": ["metadata", "security-labels"],
-                            "properties": {
-                                "apiVersion": {"type": "string"},
-                                "kind": {"type": "string"},
-                                "metadata": {"type": "object"},
-                                "security-labels": {
-                                    "type": "object",
-                                    "additionalProperties": {"type": "string"},
-                                    "description": "The labels that pods of this identity have, with their sources.",
-                                },
-                            },
-                        }
-                    },
-                }
-            ],
-        },
-    }
+    labels = {**STRING_MAP, "description": "The labels that pods of this identity have, with their sources."}
+    columns = [
+        column("Namespace", ".metadata.labels.io\\.kubernetes\\.pod\\.namespace"),
+        column("Age", ".metadata.creationTimestamp", "date"),
+    ]
+    told = "Labels that decide what a pod may do, and the number that stands for them on every node: its name."
+    found = definition(CILIUM_IDENTITY, {"security-labels": labels}, columns, told)
+    found["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["required"].append("security-labels")
+    return found

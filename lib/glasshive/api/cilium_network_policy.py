@@ -56,8 +56,13 @@ class _Spec:
         """Append what the spec says."""
         wanted = self._spec.get("enableDefaultDeny") or {}
         filled = [(*one, rules_of) for one in _SECTIONS if (rules_of := self._spec.get(one[0]))]
-        if not filled and not any(wanted.values()):
-            self._reading.error(self._path, "rule must have at least one of Ingress, IngressDeny, Egress, EgressDeny")
+        if not filled and not any(wanted.values()) and not self._doubtful():
+            empty = next((f"; an empty list is none: to refuse all {name} write {name}: [{{}}]"
+                          for name in ("ingress", "egress") if self._spec.get(name) is not None), "")  # fmt: skip
+            text = f"rule must have at least one of Ingress, IngressDeny, Egress, EgressDeny{empty}"
+            self._reading.error(self._path, text)
+        if filled:
+            self._say_unused(wanted)
         directions = {direction for _, direction, _, _ in filled}
         for direction in Direction:
             given = wanted.get(direction.value)
@@ -66,6 +71,15 @@ class _Spec:
         for name, direction, action, rules_of in filled:
             for at, rule in enumerate(rules_of):
                 rules += self._rules(rule, at, name, direction, action)
+
+    def _doubtful(self) -> bool:
+        return any(self._reading.doubts(f"{self._path}.{name}") for name, _, _ in _SECTIONS)
+
+    def _say_unused(self, wanted: Object) -> None:
+        for name in ("ingress", "egress"):
+            if self._spec.get(name) == [] and not wanted.get(name):
+                text = f"is an empty list and refuses nothing: to refuse all {name} write {name}: [{{}}]"
+                self._reading.warn(f"{self._path}.{name}", text)
 
     def _read_subject(self) -> Subject:
         pods, nodes, reading = self._spec.get("endpointSelector"), self._spec.get("nodeSelector"), self._reading
@@ -101,6 +115,8 @@ class _Spec:
         ]
 
     def _say_empty(self, rule: Object, path: str, action: Action) -> None:
+        if self._reading.at_fault(path):
+            return
         if action is Action.DENY:
             self._reading.warn(path, "denies nothing: it names neither peers nor ports")
         elif rule:
@@ -131,7 +147,7 @@ class _Spec:
                 group, here, self._reading, egress=direction is Direction.EGRESS,
                 host=self._subject.kind is SubjectKind.NODE,
             )  # fmt: skip
-            if not group.get("ports"):
+            if not group.get("ports") and not self._reading.at_fault(here):
                 self._say_portless(here, action)
             self._add(found, needs, self._group_ports(group, here, action))
         for at, block in enumerate(icmps or ()):

@@ -53,4 +53,5 @@ def crd() -> dict[str, Any]:
         column("InternalIP", '.spec.addresses[?(@.type=="InternalIP")].ip'),
         column("Age", ".metadata.creationTimestamp", "date"),
     ]
-    return definition(CILIUM_NODE, {"spec": spec, "status": ANYTHING}, columns)
+    body = {"spec": spec, "status": ANYTHING}
+    return definition(CILIUM_NODE, body, columns, "What a node's agent tells the others: addresses and pod prefixes.")

@@ -53,6 +53,12 @@ def read_peers(rule: Object, prefix: str, path: str, reading: Reading, *, init: 
         return L3([])
     if not filled:
         # An empty list selects nobody; without a list the rule is for everybody.
+        for name in members:
+            reading.warn(
+                f"{path}.{name}",
+                f"is an empty list and selects nobody, so the rule {'refuses' if deny else 'allows'} nothing; for "
+                f"every peer leave {name} out and name ports, or write {prefix}Entities: [all]",
+            )
         return L3([]) if members else L3(None, given=False)
     name = filled[0]
     found = _MEMBERS[name](rule[name], f"{path}.{name}", reading, init)

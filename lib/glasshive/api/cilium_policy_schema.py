@@ -211,5 +211,11 @@ def crds() -> list[dict[str, Any]]:
         column("Valid", ".status.conditions[?(@.type=='Valid')].status"),
         column("Enforced", ".status.conditions[?(@.type=='Enforced')].status", priority=1),
     ]
-    resources = (CILIUM_NETWORK_POLICY, CILIUM_CLUSTERWIDE_NETWORK_POLICY)
-    return [definition(one, schema_of(SCHEMA["properties"]), columns) for one in resources]
+    told = {
+        CILIUM_NETWORK_POLICY: "Who may talk to pods of one namespace, and to whom they may talk: by labels, entities, "
+        "addresses and ports. What one policy allows is allowed; what one refuses stays refused.",
+        CILIUM_CLUSTERWIDE_NETWORK_POLICY: "The same as CiliumNetworkPolicy for pods of all namespaces, or "
+        "(nodeSelector) for the nodes themselves.",
+    }
+    properties = schema_of(SCHEMA["properties"])
+    return [definition(one, properties, columns, description) for one, description in told.items()]

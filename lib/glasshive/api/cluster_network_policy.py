@@ -88,7 +88,11 @@ def crd() -> dict[str, Any]:
         column("Valid", ".status.conditions[?(@.type=='Valid')].status"),
         column("Age", ".metadata.creationTimestamp", "date"),
     ]
-    return definition(CLUSTER_NETWORK_POLICY, schema_of(SCHEMA["properties"]), columns)
+    return definition(
+        CLUSTER_NETWORK_POLICY, schema_of(SCHEMA["properties"]), columns,
+        "What the cluster's administrator decides about pods: in the tier Admin before NetworkPolicy objects are "
+        "asked, in the tier Baseline for pods that none of them is for. The first rule that matches decides.",
+    )  # fmt: skip
 
 
 def read(obj: Object, reading: Reading) -> tuple[list[Rule], list[DefaultDeny]]:

@@ -30,14 +30,28 @@ def column(name: str, path: str, kind: str = "string", *, priority: int = 0) -> 
     return {"name": name, "type": kind, "jsonPath": path, "priority": priority}
 
 
-def definition(resource: Resource, body: dict[str, Schema], columns: list[Schema]) -> dict[str, Any]:
-    """Return the CustomResourceDefinition; ``body`` holds the schemas of the top-level fields."""
-    properties = {"apiVersion": STRING, "kind": STRING, "metadata": {"type": "object"}, **body}
+_TOP: dict[str, Schema] = {
+    "apiVersion": {**STRING, "description": "Group and version that the object is written in."},
+    "kind": {**STRING, "description": "What the object is."},
+    "metadata": {"type": "object", "description": "Its name, its place and what is noted about it."},
+}
+
+
+def definition(
+    resource: Resource, body: dict[str, Schema], columns: list[Schema], description: str = ""
+) -> dict[str, Any]:
+    """Return the CustomResourceDefinition; ``body`` holds the schemas of the top-level fields.
+
+    ``description`` is what ``kubectl explain`` says of the kind.
+    """
+    schema: Schema = {"type": "object", "properties": {**_TOP, **body}, "required": ["metadata"]}
+    if description:
+        schema["description"] = description
     version: dict[str, Any] = {
         "name": resource.version,
         "served": True,
         "storage": True,
-        "schema": {"openAPIV3Schema": {"type": "object", "properties": properties, "required": ["metadata"]}},
+        "schema": {"openAPIV3Schema": schema},
         "additionalPrinterColumns": columns,
     }
     if resource.subresource("status"):

@@ -107,6 +107,9 @@ def _rule(one: Object, at: int, direction: Direction, subject: Subject, reading:
     path = f"spec.{direction.value}[{at}]"
     peers: list[Peer] | None = None
     word = _PEERS[direction]
+    for name, means in ((word, "everybody"), ("ports", "every port")):
+        if one.get(name) == []:
+            reading.warn(f"{path}.{name}", f"is an empty list, which means {means}: leave it out if that is meant")
     if one.get(word):
         peers = []
         for number, peer in enumerate(one[word]):

@@ -14,9 +14,9 @@ from glasshive.api import (
     cluster_network_policy,
     network_policy,
 )
-from glasshive.api.crd import Schema
+from glasshive.api.crd import ANYTHING, Schema
 from glasshive.api.policy_reading import DEFAULTS, NO_LOOKUPS, Lookups, Options, Parsed, Reading
-from glasshive.api.policy_schema import check, unknown
+from glasshive.api.policy_schema import check
 from glasshive.api.resources import NETWORK_POLICY, Resource
 from glasshive.errors import UsageError
 from glasshive.model.policy import DefaultDeny, ObjectRef, PolicyObject, Rule
@@ -72,11 +72,8 @@ def parse(obj: Object, lookups: Lookups = NO_LOOKUPS, options: Options = DEFAULT
     if kind is None:
         raise UsageError(f"{obj.get('apiVersion')} {obj.get('kind')} is not a kind of policy that Glasshive knows")
     reading = Reading(_ref(obj, kind.resource, file), lookups, options)
-    rules: list[Rule] = []
-    denies: list[DefaultDeny] = []
-    _check_top(obj, kind, reading)
-    if reading.shapely:
-        rules, denies = kind.read(obj, reading)
+    rules, denies = kind.read(_checked(obj, kind, reading), reading)
+    sound = tuple(rules) if not reading.findings else tuple(one for one in rules if _is_sound(one, reading))
     if reading.failed:
         rules, denies = [], []
     spec = obj.get("spec")
@@ -88,7 +85,11 @@ def parse(obj: Object, lookups: Lookups = NO_LOOKUPS, options: Options = DEFAULT
         tuple(reading.findings),
         described if isinstance(described, str) else "",
     )
-    return Parsed(policy, frozenset(reading.uses))
+    return Parsed(policy, frozenset(reading.uses), sound)
+
+
+def _is_sound(rule: Rule, reading: Reading) -> bool:
+    return not reading.at_fault(rule.origin.path) and not reading.doubts(rule.origin.path)
 
 
 def _ref(obj: Object, resource: Resource, file: str) -> ObjectRef:
@@ -99,15 +100,12 @@ def _ref(obj: Object, resource: Resource, file: str) -> ObjectRef:
     return ObjectRef(resource.kind, namespace, texts.get("name", ""), texts.get("uid", ""), file)
 
 
-def _check_top(obj: Object, kind: PolicyKind, reading: Reading) -> None:
-    if not reading.ref.name:
+def _checked(obj: Object, kind: PolicyKind, reading: Reading) -> Object:
+    """The object with everything at the top that its reader looks at, in a shape that it can rely on."""
+    properties = {**dict.fromkeys(_TOP, ANYTHING), **kind.schema["properties"]}
+    body = {name: value for name, value in obj.items() if name not in _TOP}
+    schema = {"type": "object", "properties": properties, "required": kind.schema.get("required", ())}
+    found: Object = check(schema, body, "", reading)
+    if not reading.ref.name and "metadata" not in reading.spelled:
         reading.error("metadata.name", "is missing, must be text")
-    for name in obj:
-        if name not in _TOP and name not in kind.schema["properties"]:
-            reading.error(str(name), unknown(name, [*kind.schema["properties"], *_TOP]))
-    for name, below in kind.schema["properties"].items():
-        value = obj.get(name)
-        if value is not None and name != "status":
-            check(below, value, name, reading)
-        elif value is None and name in kind.schema.get("required", ()):
-            reading.misshapen(name, "is missing")
+    return found

@@ -34,6 +34,7 @@ def read_prefix(text: str, path: str, reading: Reading, *, slash: bool = False) 
     if "/" not in text:
         if slash:
             reading.error(path, f"unable to parse CIDR: {text!r} has no length, write {found}")
+            return None
         return found
     if _has_host_bits(text):
         reading.warn(path, f"{text} has bits beyond its length: it means {found}")

@@ -20,6 +20,7 @@ from glasshive.model.policy import Finding, PolicyObject
 
 Object = dict[str, Any]
 _STEP = re.compile(r"\.?([A-Za-z_][\w-]*)|\[([^\]]*)\]")
+_NEXT = re.compile(r"---(\s|$)")
 _GROUPS = ("cilium.io", "networking.k8s.io", "policy.networking.k8s.io")
 _Base: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _BOOL, _INT, _TIME = (f"tag:yaml.org,2002:{name}" for name in ("bool", "int", "timestamp"))
@@ -85,15 +86,15 @@ def check(texts: Sequence[tuple[str, str]], options: Options = DEFAULTS) -> list
     lookups = policy_lookups.of_objects(doc.obj for _, docs, _ in loaded for doc in docs)
     found = []
     for file, documents, broken in loaded:
-        if broken:
-            found.append(Checked(file, broken[0].line, None, tuple(broken)))
+        found += [Checked(file, one.line, None, (one,)) for one in broken]
         for doc in documents:
             if policies.kind_of(doc.obj) is None:
                 stray = _stray(doc)
                 found += [Checked(file, stray.line, None, (stray,))] if stray else []
                 continue
-            policy = policies.parse(doc.obj, lookups, options, file=file).policy
-            judged = [*_doubles(doc, doc.node, "", set()), *policy.findings, *lint(policy)]
+            parsed = policies.parse(doc.obj, lookups, options, file=file)
+            policy = parsed.policy
+            judged = [*_doubles(doc, doc.node, "", set()), *policy.findings, *lint(replace(policy, rules=parsed.sound))]
             lined = sorted((replace(one, line=one.line or doc.line(one.path)) for one in judged), key=_place)
             found.append(Checked(file, doc.line(""), policy, tuple(lined)))
     return found
@@ -104,9 +105,27 @@ def _place(one: Finding) -> tuple[int, bool]:
 
 
 def load(text: str) -> tuple[list[Document], list[Finding]]:
-    """The objects of a YAML (or JSON) text, those of lists one by one, and what could not be read."""
+    """The objects of a YAML (or JSON) text, those of lists one by one, and what could not be read.
+
+    After a fault the next document is tried, so that one look finds the faults of all.
+    """
     documents: list[Document] = []
-    loader = _Loader(text)
+    broken: list[Finding] = []
+    done = -1
+    while done < (last := text.count("\n")):
+        fault = _load_until_fault(text, documents, broken, done)
+        if fault is None:
+            break
+        broken.append(fault)
+        after = max(done + 1, (fault.line or 1) - 1)
+        done = next((at for at, line in enumerate(text.split("\n")) if at >= after and _NEXT.match(line)), last)
+    return documents, broken
+
+
+def _load_until_fault(text: str, documents: list[Document], broken: list[Finding], done: int) -> Finding | None:
+    """Read the documents from line ``done`` (from 0; -1: all) on; the fault that ended it."""
+    # Empty lines for what is done: marks keep their line numbers.
+    loader = _Loader("\n" * max(done, 0) + "\n".join(text.split("\n")[max(done, 0) :]))
     try:
         while loader.check_node():
             node = loader.get_node()
@@ -114,21 +133,18 @@ def load(text: str) -> tuple[list[Document], list[Finding]]:
             twice: dict[int, list[yaml.Node]] = {}
             _find_twice(node, twice, set())
             value = loader.construct_document(node)
-            if value is None:
-                continue
-            if not isinstance(value, dict):
-                line = node.start_mark.line + 1
-                return documents, [
-                    Finding(ERROR, "", f"is not an object with apiVersion and kind: {value!r:.60}", line)
-                ]
-            documents += _flatten(value, node, twice)
+            if isinstance(value, dict):
+                documents += _flatten(value, node, twice)
+            elif value is not None:
+                what = f"is not an object with apiVersion and kind: {value!r:.60}"
+                broken.append(Finding(ERROR, "", what, node.start_mark.line + 1))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         what = getattr(error, "problem", None) or str(error) or type(error).__name__
-        return documents, [Finding(ERROR, "", f"is not YAML: {what}", mark.line + 1 if mark else 1)]
+        return Finding(ERROR, "", f"is not YAML: {what}", mark.line + 1 if mark else max(done, 0) + 1)
     finally:
         loader.dispose()
-    return documents, []
+    return None
 
 
 def _flatten(value: Object, node: yaml.Node, twice: Mapping[int, Sequence[yaml.Node]]) -> Iterator[Document]:

@@ -38,7 +38,8 @@ _MAX_PAIRS = 100_000
 
 def lint(policy: PolicyObject, identities: Collection[Labels] | None = None) -> list[Finding]:
     """Warnings about a valid object. ``identities``: labels of all known identities, to find selectors of nothing."""
-    found = list(_doubles(policy.rules))
+    found = list(_impossible(policy.rules))
+    found += _doubles(policy.rules)
     found += _ordered(policy.rules)
     found += _contradictions(policy.rules)
     if identities is not None:
@@ -46,18 +47,49 @@ def lint(policy: PolicyObject, identities: Collection[Labels] | None = None) -> 
     return found
 
 
-def path_of(rule: Rule) -> str:
-    """Path of a rule in its object."""
-    spec = "spec" if rule.origin.spec < 0 else f"specs[{rule.origin.spec}]"
-    return f"{spec}.{rule.origin.section}[{rule.origin.index}]"
-
-
 def _warning(rule: Rule, message: str) -> Finding:
-    return Finding(WARNING, path_of(rule), message)
+    return Finding(WARNING, rule.origin.path, message)
 
 
 def _empty(rule: Rule) -> bool:
     return rule.peers == () or rule.ports == ()
+
+
+def _impossible(rules: Sequence[Rule]) -> Iterator[Finding]:
+    """Selectors whose conditions no labels can satisfy together."""
+    subjects: set[Subject] = set()
+    for rule in rules:
+        clash = _clash(rule.subject.matches) if rule.subject not in subjects else None
+        subjects.add(rule.subject)
+        if clash:
+            yield Finding(WARNING, rule.origin.path.partition(".")[0], f"can never select anybody: {clash}")
+        for peer in rule.peers or ():
+            clash = _clash(peer.matches) if isinstance(peer, LabelPeer) else None
+            if clash:
+                yield _warning(rule, f"a peer can never be anybody: {clash}")
+
+
+def _clash(matches: Sequence[Match]) -> str | None:
+    """Two conditions that contradict each other, in words."""
+    for at, one in enumerate(matches):
+        for other in matches[:at]:
+            if _contradict(one, other) or _contradict(other, one):
+                return f"{_text(other)} and {_text(one)} contradict each other"
+    return None
+
+
+def _contradict(one: Match, other: Match) -> bool:
+    """Whether no labels satisfy both. A label of any source may be there twice, once from each source."""
+    if (one.source, one.key) != (other.source, other.key):
+        return False
+    match one.op, other.op:
+        case "in", "in":
+            return one.source != SOURCE_ANY and not one.values & other.values
+        case "in", "notin":
+            return one.values <= other.values
+        case (("in" | "exists"), "absent"):
+            return True
+    return False
 
 
 def _doubles(rules: Sequence[Rule]) -> Iterator[Finding]:
@@ -66,7 +98,7 @@ def _doubles(rules: Sequence[Rule]) -> Iterator[Finding]:
         key = (rule.origin.spec, rule.direction, rule.action, rule.peers, rule.ports, rule.needs)
         before = first.setdefault(key, rule)
         if before.origin != rule.origin and not _empty(rule):
-            yield _warning(rule, f"says the same as {path_of(before)}")
+            yield _warning(rule, f"says the same as {before.origin.path}")
 
 
 def _ordered(rules: Sequence[Rule]) -> Iterator[Finding]:
@@ -79,7 +111,7 @@ def _ordered(rules: Sequence[Rule]) -> Iterator[Finding]:
             same = before.direction is rule.direction and before.order < rule.order
             if same and not before.needs and _covers(before, rule) and not _same(before, rule):
                 label = f" ({before.origin.label})" if before.origin.label else ""
-                yield _warning(rule, f"never decides: {path_of(before)}{label} comes first and matches all of it")
+                yield _warning(rule, f"never decides: {before.origin.path}{label} comes first and matches all of it")
                 break
 
 
@@ -96,7 +128,7 @@ def _contradictions(rules: Sequence[Rule]) -> Iterator[Finding]:
     for rule in allows:
         for deny in denies:
             if deny.direction is rule.direction and deny.origin.spec == rule.origin.spec and _covers(deny, rule):
-                yield _warning(rule, f"can never allow anything: {path_of(deny)} refuses all of it, and deny wins")
+                yield _warning(rule, f"can never allow anything: {deny.origin.path} refuses all of it, and deny wins")
                 break
 
 
@@ -181,7 +213,7 @@ def _nothing_selected(policy: PolicyObject, identities: Collection[Labels]) -> I
 
     subjects: dict[Subject, str] = {}
     for rule in policy.rules:
-        subjects.setdefault(rule.subject, path_of(rule).partition(".")[0])
+        subjects.setdefault(rule.subject, rule.origin.path.partition(".")[0])
     for deny in policy.default_denies:
         subjects.setdefault(deny.subject, "spec")
     for subject, path in subjects.items():

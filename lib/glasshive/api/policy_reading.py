@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from glasshive.model.address import Prefix
-from glasshive.model.policy import Finding, ObjectRef, PolicyObject
+from glasshive.model.policy import Finding, ObjectRef, PolicyObject, Rule
 
 Object = dict[str, Any]
 ERROR, WARNING = "error", "warning"
@@ -94,6 +94,8 @@ class Parsed:
 
     policy: PolicyObject
     uses: frozenset[Use] = frozenset()
+    sound: tuple[Rule, ...] = ()
+    """The rules that have no fault of their own, also those of an object that is refused: more can be said of them."""
 
     @property
     def valid(self) -> bool:
@@ -106,9 +108,12 @@ DEFAULTS = Options()
 
 
 class Reading:
-    """One object being read: collects findings and uses."""
+    """One object being read: collects findings and uses.
 
-    __slots__ = ("findings", "lookups", "namespace", "options", "ref", "shapely", "uses")
+    What follows from an earlier finding is not said again: places ``doubt`` has named are passed over in silence.
+    """
+
+    __slots__ = ("_doubts", "findings", "lookups", "namespace", "options", "ref", "spelled", "uses")
 
     def __init__(self, ref: ObjectRef, lookups: Lookups = NO_LOOKUPS, options: Options = DEFAULTS) -> None:
         self.ref = ref
@@ -117,21 +122,22 @@ class Reading:
         self.options = options
         self.findings: list[Finding] = []
         self.uses: set[Use] = set()
-        self.shapely = True
-        """Whether everything that is known has the shape of its schema, so that it can be read further."""
+        self.spelled: dict[str, str] = {}
+        """Paths of fields, as they should be, and as somebody has misspelled them."""
+        self._doubts: set[str] = set()
 
     def error(self, path: str, message: str) -> None:
         """The object is refused because of this."""
-        self.findings.append(Finding(ERROR, path, message))
+        self._find(ERROR, path, message)
 
-    def misshapen(self, path: str, message: str) -> None:
-        """The same; and what is there cannot be read any further."""
-        self.shapely = False
+    def misshapen(self, path: str, message: str, doubt: str = "") -> None:
+        """The same; and what is there (or at ``doubt``) is something else from here on, which nobody has written."""
         self.error(path, message)
+        self._doubts.add(doubt or path)
 
     def warn(self, path: str, message: str) -> None:
         """The object is enforced, and its author should know this."""
-        self.findings.append(Finding(WARNING, path, message))
+        self._find(WARNING, path, message)
 
     def lacks(self, path: str, need: str, *, deny: bool = False) -> None:
         """A part that cannot be enforced here. A rule that refuses may not lose a part: it is refused itself."""
@@ -141,7 +147,35 @@ class Reading:
         else:
             self.warn(path, f"not enforced here: {words}. What the rule would allow stays refused")
 
+    def doubt(self, path: str) -> None:
+        """Nobody knows what is meant at ``path``."""
+        self._doubts.add(path)
+
+    def doubts(self, path: str) -> bool:
+        """Whether ``path`` is, or lies in, something that nobody has written as it is read."""
+        return any(below(path, one) for one in self._doubts)
+
+    def at_fault(self, path: str) -> bool:
+        """Whether something is wrong at ``path`` or in it, so that what is missing there may be what was meant."""
+        written = self._written(path)
+        return any(one.severity == ERROR and below(one.path, written) for one in self.findings)
+
     @property
     def failed(self) -> bool:
         """Whether there is an error so far."""
         return any(one.severity == ERROR for one in self.findings)
+
+    def _find(self, severity: str, path: str, message: str) -> None:
+        if not self.doubts(path):
+            self.findings.append(Finding(severity, self._written(path), message))
+
+    def _written(self, path: str) -> str:
+        for meant, written in self.spelled.items():
+            if below(path, meant):
+                path = written + path[len(meant) :]
+        return path
+
+
+def below(path: str, outer: str) -> bool:
+    """Whether ``path`` is ``outer`` or lies in it."""
+    return path.startswith(outer) and path[len(outer) : len(outer) + 1] in ("", ".", "[")

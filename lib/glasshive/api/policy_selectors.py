@@ -140,7 +140,9 @@ def _requirements(
         here = f"{path}.matchExpressions[{at}]"
         if not _good_key(one["key"], sources=sources):
             reading.error(f"{here}.key", f"{one['key']!r} is not a label key")
-        if op in ("in", "notin") and not values:
+        if reading.doubts(f"{here}.operator"):
+            pass  # which values it takes is not known
+        elif op in ("in", "notin") and not values:
             reading.error(here, f"{one['operator']} needs values")
         elif op in ("exists", "absent") and values:
             reading.error(f"{here}.values", f"{one['operator']} takes no values")

@@ -151,6 +151,12 @@ class RuleOrigin:
     label: str = ""
     """The rule's own name, where its kind has one."""
 
+    @property
+    def path(self) -> str:
+        """Path of the rule in its object."""
+        spec = "spec" if self.spec < 0 else f"specs[{self.spec}]"
+        return f"{spec}.{self.section}[{self.index}]"
+
     def __str__(self) -> str:
         spec = f"specs[{self.spec}]." if self.spec >= 0 else ""
         return f"{self.object}, {spec}{self.section}[{self.index}]" + (f" ({self.label})" if self.label else "")
