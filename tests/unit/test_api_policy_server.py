@@ -119,7 +119,7 @@ def kubectl(tmp_path_factory: pytest.TempPathFactory) -> Iterator[kubectl_server
 
 
 EXPLAINED = [
-    ("cnp", ["DESCRIPTION:\n    Who may talk to pods of one namespace", "Its name, its place"]),
+    ("cnp", ["DESCRIPTION:\n    Who may talk to pods of one namespace", "Group and version that"]),
     ("ccnp", ["DESCRIPTION:\n    The same as CiliumNetworkPolicy"]),
     ("ccg", ["DESCRIPTION:\n    Blocks of addresses outside"]),
     ("anp", ["DESCRIPTION:\n    What the cluster's administrator decides", "before NetworkPolicy"]),
