@@ -15,8 +15,16 @@ def crds() -> list[dict[str, Any]]:
         cilium_node,
         cilium_policy_schema,
         cluster_network_policy,
+        load_balancer_pool,
     )
 
-    one_each = (cidr_group, cilium_endpoint, cilium_identity, cilium_node, cluster_network_policy)
+    one_each = (
+        cidr_group,
+        cilium_endpoint,
+        cilium_identity,
+        cilium_node,
+        cluster_network_policy,
+        load_balancer_pool,
+    )
     several = (admin_network_policy, cilium_policy_schema)
     return [*(module.crd() for module in one_each), *(crd for module in several for crd in module.crds())]

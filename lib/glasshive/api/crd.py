@@ -14,6 +14,25 @@ STRINGS: Schema = {"type": "array", "items": STRING}
 STRING_MAP: Schema = {"type": "object", "additionalProperties": STRING}
 ANYTHING: Schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
 
+CONDITIONS: Schema = {
+    "type": "array",
+    "description": "What Glasshive says of the object.",
+    "x-kubernetes-list-type": "map",
+    "x-kubernetes-list-map-keys": ["type"],
+    "items": {
+        "type": "object",
+        "required": ["type", "status"],
+        "properties": {
+            "type": {**STRING, "description": "What the condition is about."},
+            "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it is so."},
+            "lastTransitionTime": {"type": "string", "format": "date-time", "description": "When status changed last."},
+            "reason": {**STRING, "description": "One word for programs."},
+            "message": {**STRING, "description": "What is the matter, and what to do."},
+            "observedGeneration": {"type": "integer", "description": "The generation that was looked at."},
+        },
+    },
+}
+
 
 def record(**fields: Schema) -> Schema:
     """Schema of an object with these fields; ``_`` in a name stands for ``-``."""

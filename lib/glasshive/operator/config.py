@@ -24,6 +24,7 @@ class OperatorConfig:
     """
 
     pod_blocks: Sequence[Block] = POD_BLOCKS
+    service_cidrs: Sequence[str] = ()
     ca_pem: str = ""
     cluster: str = "default"
     dns_addresses: Sequence[str] = ()

@@ -1,9 +1,14 @@
-"""Services of type LoadBalancer: what they wait for is said in an event, as long as nobody gives them an address."""
+"""Services of type LoadBalancer: what they wait for is said in an event, as long as nobody gives them an address.
+
+Where there are CiliumLoadBalancerIPPools, what their services wait for is said by ``load_balancer_addresses``.
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
+from glasshive.api.load_balancer_pool import CILIUM_LOAD_BALANCER_IP_POOL
+from glasshive.api.load_balancer_request import is_ours
 from glasshive.api.resources import SERVICE
 from glasshive.kube.objects import Key, Object, is_terminating, uid_of
 from glasshive.operator.controller import Context, Controller
@@ -21,7 +26,8 @@ class LoadBalancerController(Controller):
 
     def __init__(self, context: Context) -> None:
         self._services = context.caches.of(SERVICE)
-        super().__init__(context, [self._services])
+        self._pools = context.caches.of(CILIUM_LOAD_BALANCER_IP_POOL)
+        super().__init__(context, [self._services, self._pools])
         self._seen: dict[Key, tuple[str, bool]] = {}
         self._services.on_event(self.enqueue)
 
@@ -36,7 +42,7 @@ class LoadBalancerController(Controller):
         if seen is None or seen[0] != uid:
             self._seen[key] = (uid, False)
             return PATIENCE_SECONDS
-        if not seen[1]:
+        if not seen[1] and not (is_ours(service) and self._pools.values()):
             self._seen[key] = (uid, True)
             self.context.events.warning(service, "LoadBalancerPending", explain(service), COMPONENT)
         return None

@@ -32,6 +32,7 @@ from glasshive.operator.identity_garbage import IdentityGarbage
 from glasshive.operator.job import JobController
 from glasshive.operator.kinds import Kinds
 from glasshive.operator.load_balancer import LoadBalancerController
+from glasshive.operator.load_balancer_addresses import LoadBalancerAddressController
 from glasshive.operator.namespace import NamespaceController
 from glasshive.operator.node_addresses import NodeAddressController
 from glasshive.operator.node_lifecycle import NodeLifecycleController
@@ -76,6 +77,7 @@ class Operator:
             EndpointSliceController(context),
             EndpointsController(context),
             LoadBalancerController(context),
+            LoadBalancerAddressController(context),
             NodeLifecycleController(context),
             TaintEvictionController(context),
             DisruptionController(context),

@@ -88,6 +88,7 @@ def operator_config(config: ClusterConfig, ca_pem: str) -> OperatorConfig:
     ]
     return OperatorConfig(
         pod_blocks=blocks,
+        service_cidrs=config.service_cidrs,
         ca_pem=ca_pem,
         cluster=config.name,
         dns_addresses=addresses.dns_addresses(config),
