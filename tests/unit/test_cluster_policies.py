@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from glasshive.cluster import manifests
-from glasshive.cluster.policy_flows import Wanted, flow_line, packet_of, port_of
+from glasshive.cluster.policy_flows import Wanted, addresses_of, flow_line, packet_of, port_of
 from glasshive.cluster.policy_trace import Scene, applied, kinds, traced
 from glasshive.cluster.rows import Rows
 from glasshive.errors import NotFoundError, UsageError
@@ -67,6 +67,41 @@ def test_records_are_found_by_what_is_asked() -> None:
     assert not Wanted(refused=True).fits(row)
     assert port_of(row | {"protocol": "ICMPv6", "icmpType": 128}) == 128
     assert flow_line(row).startswith("10.0.0.1:5 -> 10.0.0.2:80 TCP ingress at n: allow (")
+
+
+def _pod(name: str, address: str, owner: str = "", template: str = "", namespace: str = "default") -> dict:
+    meta: dict = {"name": name, "namespace": namespace, "labels": {"pod-template-hash": template}}
+    meta["ownerReferences"] = [{"kind": "ReplicaSet", "name": owner, "controller": True}] if owner else []
+    return {"metadata": meta, "status": {"podIPs": [{"ip": address}]}}
+
+
+PEOPLE = [
+    _pod("web-5d-a", "10.0.0.1", "web-5d", "5d"), _pod("web-5d-b", "10.0.0.2", "web-5d", "5d"),
+    _pod("xwing", "10.0.0.3"), _pod("xwing", "10.0.0.4", namespace="shop"), _pod("probe", "10.0.0.5", namespace="shop"),
+]  # fmt: skip
+NODES = [{"metadata": {"name": "node1"}, "status": {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}}]
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("", set()), ("10.9.9.9", {"10.9.9.9"}), ("FD00::1", {"fd00::1"}), ("xwing", {"10.0.0.3"}),
+        ("shop/xwing", {"10.0.0.4"}), ("web", {"10.0.0.1", "10.0.0.2"}), ("web-5d", {"10.0.0.1", "10.0.0.2"}),
+        ("default/web-5d-b", {"10.0.0.2"}), ("node1", {"192.0.2.1"}), ("node/node1", {"192.0.2.1"}),
+    ],
+)  # fmt: skip
+def test_who_is_meant_by_a_name(name: str, found: set[str]) -> None:
+    assert addresses_of(name, PEOPLE, NODES) == found
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [("xwin", "did you mean xwing"), ("probe", "did you mean shop/probe"), ("nope", "name a pod")],
+)
+def test_a_name_that_nobody_has_is_refused_with_near_ones(name: str, hint: str) -> None:
+    with pytest.raises(NotFoundError, match=f"there is no pod, workload or node {name}") as caught:
+        addresses_of(name, PEOPLE, NODES)
+    assert hint in str(caught.value.hint)
 
 
 def scene() -> Scene:

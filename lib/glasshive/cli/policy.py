@@ -126,7 +126,7 @@ def policy_explain(
 ) -> None:
     """Say why the last such flow passed or was refused, from what the kernels did: both sides' words.
 
-    SRC and DST: [namespace/]pod, node or address. Without any: the last flow that was refused.
+    SRC and DST: [namespace/]pod (or a workload), node or address. Without any: the last flow that was refused.
     """
     from glasshive.cli.output import print_json
     from glasshive.cluster.policy_flows import flow_line

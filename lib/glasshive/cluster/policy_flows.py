@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from glasshive.api.policy_schema import near_names
 from glasshive.cluster.backend import Backend
 from glasshive.errors import NotFoundError, UsageError
+from glasshive.model.address import parse, render
 
+Object = dict[str, Any]
 PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132, "ICMP": 1, "ICMPV6": 58}
 
 
@@ -42,6 +45,58 @@ def packet_of(text: str) -> tuple[str, int | None]:
     if protocol.upper() not in PROTOCOLS or (port and not port.isdigit()) or int(port or 0) > 65_535:
         raise UsageError(f"{text!r} is no port", hint="write 8080/TCP, 53/UDP, 8/ICMP or ICMP")
     return protocol.upper(), int(port) if port else None
+
+
+def addresses_of(name: str, pods: Iterable[Object], nodes: Iterable[Object]) -> frozenset[str]:
+    """Addresses that a name means: an address, ``[namespace/]pod`` or workload, ``[node/]NAME``; none for no name.
+
+    NotFoundError names what looks like it.
+    """
+    if not name:
+        return frozenset()
+    address = _address(name)
+    if address:
+        return frozenset([address])
+    namespace, slash, rest = name.partition("/")
+    wanted = (namespace, rest) if slash else ("default", name)
+    called: dict[tuple[str, str], set[str]] = {}
+    for pod in pods:
+        found = {one["ip"] for one in (pod.get("status") or {}).get("podIPs") or ()}
+        for one in _names_of(pod):
+            called.setdefault((pod["metadata"].get("namespace") or "default", one), set()).update(found)
+    for node in nodes:
+        listed = (node.get("status") or {}).get("addresses") or ()
+        found = {one["address"] for one in listed if one.get("type") == "InternalIP"}
+        called[("node", node["metadata"]["name"])] = found
+    known = called.get(wanted, called.get(("node", name)))
+    if known is None:
+        raise _unknown(name, called)
+    return frozenset(known)
+
+
+def _address(text: str) -> str:
+    """An address as records show it, "" if the text is none."""
+    try:
+        return render(parse(text))
+    except UsageError:
+        return ""
+
+
+def _names_of(pod: Object) -> Iterator[str]:
+    """A pod's own name, that of its controller, and that of a Deployment behind its ReplicaSet."""
+    meta = pod["metadata"]
+    yield meta["name"]
+    for owner in meta.get("ownerReferences") or ():
+        if owner.get("controller"):
+            yield owner["name"]
+            yield owner["name"].removesuffix(f"-{(meta.get('labels') or {}).get('pod-template-hash', '')}")
+
+
+def _unknown(name: str, called: Iterable[tuple[str, str]]) -> NotFoundError:
+    texts = {one if where == "default" else f"{where}/{one}" for where, one in called}
+    near = near_names(name, texts) or [one for one in sorted(texts) if one.endswith(f"/{name}")][:2]
+    hint = f"did you mean {' or '.join(near)}?" if near else "name a pod, a workload, a node or an address"
+    return NotFoundError(f"there is no pod, workload or node {name}", hint=hint)
 
 
 def records(backend: Backend, nodes: Sequence[str], wanted: Wanted) -> list[dict[str, Any]]:

@@ -304,20 +304,10 @@ class Cluster:
         from glasshive.cluster import policy_flows
 
         protocol, port = policy_flows.packet_of(packet) if packet else ("", None)
-        from_, to = self._addresses(source), self._addresses(destination)
+        pods, nodes = (self.api.list(one, None)[0] if source or destination else [] for one in (POD, NODE))
+        from_, to = (policy_flows.addresses_of(one, pods, nodes) for one in (source, destination))
         wanted = policy_flows.Wanted(from_, to, protocol, port, refused)
         return policy_flows.explain_last(self.backend, self._node_names(), wanted)
-
-    def _addresses(self, name: str) -> frozenset[str]:
-        """Addresses of an address, a pod or a node; none for no name."""
-        namespace, slash, pod = name.partition("/")
-        for one in self.pods(None) if name else ():
-            if (one.namespace, one.name) == ((namespace, pod) if slash else (DEFAULT_NAMESPACE, name)):
-                return frozenset(one.addresses)
-        for node in self.topology().nodes if name else ():
-            if node.name == name:
-                return frozenset(node.addresses)
-        return frozenset([name] if name else [])
 
     def _node_names(self, node: str = "") -> list[str]:
         return [node] if node else [one.name for one in self.topology().nodes]
