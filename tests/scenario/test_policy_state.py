@@ -138,7 +138,7 @@ spec:
   egress:
   - toFQDNs: [{matchName: example.com}]
 """)
-    becomes(lambda: condition(cluster, "names", "Enforced").get("reason"), "PartsNotSupported")
+    becomes(lambda: condition(cluster, "names", "Enforceable").get("reason"), "PartsNotSupported")
     assert condition(cluster, "names")["status"] == "True"
     becomes(lambda: enforcement(cluster, "other"), ("Disabled", "Enabled"), "what it would allow stays refused")
 

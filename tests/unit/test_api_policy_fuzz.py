@@ -13,7 +13,7 @@ from glasshive.api.policies import KINDS, parse
 from glasshive.api.policy_file import check, report_lines
 from glasshive.api.policy_lint import lint
 from glasshive.api.policy_reading import Options
-from glasshive.api.policy_status import status_conditions
+from glasshive.api.policy_status import status_of
 from glasshive.model.labels import Labels
 
 TEXTS = ["", "a", "app", "k8s:app", "reserved:host", "80", "99999", "http", "10.0.0.0/8", "::/0", "1.2.3.4", "TCP",
@@ -76,7 +76,7 @@ def test_reading_never_fails_and_changes_nothing(obj: Any, on: bool) -> None:
     assert all(rule.direction.value in rule.origin.section for rule in policy.rules)
     hash(policy)
     lint(policy, [Labels.of(["reserved:host"])])
-    assert status_conditions(obj if isinstance(obj["metadata"], dict) else {}, policy.findings, policy.rules, now="")
+    assert status_of(obj if isinstance(obj["metadata"], dict) else {}, policy.findings, policy.rules, now="")
 
 
 @settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.too_slow])

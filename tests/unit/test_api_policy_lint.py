@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from glasshive.api.policy_lint import lint
-from glasshive.api.policy_status import status_conditions
+from glasshive.api.policy_status import status_of
 from glasshive.model.labels import Labels
 from glasshive.model.policy import Finding
 from policy_objects import admin_policy, cilium_policy, network_policy, read
@@ -127,18 +127,21 @@ ERROR = Finding("error", "spec.ingress[0]", "is wrong")
 WARNING = Finding("warning", "spec.ingress[1]", "is odd")
 
 
-def conditions(findings=(), rules=(), status=None, **more):
-    obj = {"metadata": {"generation": 3}, "status": {"conditions": status or []}}
-    return {one["type"]: one for one in status_conditions(obj, findings, rules, now=NOW, **more)}
+def status(findings=(), rules=(), conditions=(), **before):
+    obj = {"metadata": {"generation": 3}, "status": {"conditions": [*conditions], **before}}
+    return status_of(obj, findings, rules, now=NOW)
+
+
+def conditions(*args, **more):
+    return {one["type"]: one for one in status(*args, **more)["conditions"]}
 
 
 def test_a_valid_object():
-    got = conditions(enforced_nodes={"a", "b"}, nodes={"a", "b"})
-    assert got["Valid"]["status"] == "True"
+    got = conditions()
+    assert got["Valid"]["status"] == got["Enforceable"]["status"] == "True"
     assert got["Valid"]["message"] == "Policy validation succeeded"
     assert got["Valid"]["observedGeneration"] == 3
-    assert got["Enforced"]["status"] == "True"
-    assert got["Enforced"]["message"] == "enforced on 2 nodes"
+    assert status()["enforcedGeneration"] == status(enforcedGeneration=1)["enforcedGeneration"] == 3
 
 
 def test_warnings_and_errors_are_in_the_message():
@@ -146,35 +149,35 @@ def test_warnings_and_errors_are_in_the_message():
     wrong = conditions([WARNING, ERROR])
     assert (wrong["Valid"]["status"], wrong["Valid"]["reason"]) == ("False", "InvalidPolicy")
     assert wrong["Valid"]["message"] == "spec.ingress[0]: is wrong (nothing of it is enforced)"
-    assert wrong["Enforced"]["status"] == "False"
-    kept = conditions([ERROR], kept_generation=2)["Valid"]["message"]
-    assert kept == "spec.ingress[0]: is wrong (generation 2 stays enforced)"
+    assert wrong["Enforceable"]["status"] == "False"
+    assert status([ERROR])["enforcedGeneration"] is None
     assert len(conditions([ERROR] * 9000)["Valid"]["message"]) < 2000
     assert "and 8995 more" in conditions([ERROR] * 9000)["Valid"]["message"]
 
 
+@pytest.mark.parametrize("before", [2, 1])
+def test_the_last_valid_generation_stays_in_force(before):
+    got = status([ERROR], enforcedGeneration=before)
+    assert got["enforcedGeneration"] == before
+    assert got["conditions"][0]["message"] == f"spec.ingress[0]: is wrong (generation {before} stays enforced)"
+    assert status([ERROR], enforcedGeneration="2")["enforcedGeneration"] is None, "what a file says of itself"
+
+
 def test_what_is_not_enforced_is_named():
     policy = read(cilium_policy("endpointSelector: {}\negress: [toFQDNs: [{matchName: a.example}]]")).policy
-    got = conditions(policy.findings, policy.rules, nodes={"a"}, enforced_nodes={"a"})
+    got = conditions(policy.findings, policy.rules)
     assert got["Valid"]["status"] == "True"
-    assert (got["Enforced"]["status"], got["Enforced"]["reason"]) == ("False", "PartsNotSupported")
-    assert "peers by DNS name" in got["Enforced"]["message"]
-    assert got["Enforced"]["message"].endswith("What these rules would allow stays refused")
-
-
-def test_nodes_that_have_not_reported():
-    assert conditions()["Enforced"]["status"] == "Unknown"
-    missing = conditions(nodes={"a", "b"}, enforced_nodes={"a"})["Enforced"]
-    assert (missing["status"], missing["message"]) == ("False", "not yet enforced on b")
+    assert (got["Enforceable"]["status"], got["Enforceable"]["reason"]) == ("False", "PartsNotSupported")
+    assert "peers by DNS name" in got["Enforceable"]["message"]
+    assert got["Enforceable"]["message"].endswith("What these rules would allow stays refused")
 
 
 def test_times_change_with_the_status_only_and_foreign_conditions_stay():
-    status = [
+    got = conditions(conditions=[
         {"type": "Valid", "status": "True", "lastTransitionTime": THEN},
-        {"type": "Enforced", "status": "False", "lastTransitionTime": THEN},
+        {"type": "Enforceable", "status": "False", "lastTransitionTime": THEN},
         {"type": "Foreign", "status": "True"},
-    ]
-    got = conditions(status=status, nodes={"a"}, enforced_nodes={"a"})
+    ])  # fmt: skip
     assert got["Valid"]["lastTransitionTime"] == THEN
-    assert got["Enforced"]["lastTransitionTime"] == NOW
+    assert got["Enforceable"]["lastTransitionTime"] == NOW
     assert got["Foreign"] == {"type": "Foreign", "status": "True"}

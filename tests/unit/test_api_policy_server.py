@@ -12,7 +12,7 @@ import yaml
 import kubectl_server
 from glasshive.api import crds
 from glasshive.api.policies import KINDS, POLICY_RESOURCES, parse
-from glasshive.api.policy_status import status_conditions
+from glasshive.api.policy_status import status_of
 from kube_server import APPLY, MERGE, TABLE, Http, run
 
 pytestmark = pytest.mark.skipif(not kubectl_server.PROGRAM.exists(), reason="kubectl is not installed beside Python")
@@ -97,13 +97,12 @@ def test_conditions_are_a_status_of_their_own(tmp_path):
         spec = {"endpointSelector": {}, "ingress": [{"fromRequires": [{}]}]}
         stored = (await http("POST", CNPS, {"metadata": {"name": "a"}, "spec": spec})).ok()
         parsed = parse(stored)
-        conditions = status_conditions(stored, parsed.policy.findings, now="2026-11-28T00:00:00Z")
-        body = {"status": {"conditions": conditions}}
+        body = {"status": status_of(stored, parsed.policy.findings, now="2026-11-28T00:00:00Z")}
         got = (await http("PATCH", f"{CNPS}/a/status", body, MERGE)).ok()
         assert got["metadata"]["generation"] == 1
         assert got["status"]["conditions"][0]["message"].startswith("spec.ingress[0].fromRequires: fromRequires is not")
         table = (await http("GET", CNPS, headers=TABLE)).ok()
-        assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Age", "Valid", "Enforced"]
+        assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "Age", "Valid", "Enforceable"]
         assert table["rows"][0]["cells"][2:] == ["False", "False"]
 
     run(tmp_path, test)

@@ -209,7 +209,7 @@ def crds() -> list[dict[str, Any]]:
     columns = [
         column("Age", ".metadata.creationTimestamp", "date"),
         column("Valid", ".status.conditions[?(@.type=='Valid')].status"),
-        column("Enforced", ".status.conditions[?(@.type=='Enforced')].status", priority=1),
+        column("Enforceable", ".status.conditions[?(@.type=='Enforceable')].status", priority=1),
     ]
     told = {
         CILIUM_NETWORK_POLICY: "Who may talk to pods of one namespace, and to whom they may talk: by labels, entities, "

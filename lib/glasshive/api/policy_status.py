@@ -1,8 +1,8 @@
-"""Findings -> the conditions that a policy object's status carries."""
+"""Findings -> the status that a policy object carries."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from glasshive.api.crd import ANYTHING, STRING, Schema, array
@@ -16,7 +16,7 @@ _CONDITION: Schema = {
     "type": "object",
     "required": ["type", "status"],
     "properties": {
-        "type": {**STRING, "description": "Valid: the object makes sense. Enforced: all of it is enforced."},
+        "type": {**STRING, "description": "Valid: the object makes sense. Enforceable: all of it can be enforced."},
         "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it is so."},
         "lastTransitionTime": {"type": "string", "format": "date-time", "description": "When status changed last."},
         "reason": {**STRING, "description": "One word for programs."},
@@ -33,43 +33,46 @@ STATUS_SCHEMA: Schema = {
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["type"],
         },
+        "enforcedGeneration": {
+            "type": "integer",
+            "description": "The generation that counts: the last one that was valid. Absent: nothing is enforced.",
+        },
         "derivativePolicies": {"type": "object", "additionalProperties": ANYTHING},
     },
 }
 
 
-def status_conditions(
-    obj: Object,
-    findings: Sequence[Finding],
-    rules: Iterable[Rule] = (),
-    *,
-    now: str,
-    enforced_nodes: Collection[str] = (),
-    nodes: Collection[str] | None = None,
-    kept_generation: int | None = None,
-) -> list[Object]:
-    """Conditions of ``obj`` after reading it; conditions of other types in its status are kept.
+def status_of(obj: Object, findings: Sequence[Finding], rules: Iterable[Rule] = (), *, now: str) -> Object:
+    """The status of ``obj`` after reading it; conditions of other types in its status are kept.
 
-    ``Valid`` is False with the first errors, else True (with warnings in its message). ``Enforced`` is False when parts
-    need what is not there (``rules`` with ``needs``), when the object is not valid, or while some of ``nodes`` (None:
-    not known) are not among ``enforced_nodes``. ``now`` is an RFC 3339 time, used where a status changes.
+    Condition ``Valid`` is False with the first errors, else True (with warnings in its message). ``Enforceable`` is
+    False when parts need what is not there (``rules`` with ``needs``), or when the object is not valid. That it is in
+    force is not claimed: nobody has looked on every node. ``now`` is an RFC 3339 time, used where a status changes.
 
-    What the caller must see to: an object with errors is never enforced in part. If an earlier generation of it was
-    valid, the agent keeps enforcing that one (pass its number as ``kept_generation``), so that its endpoints stay at
-    the stricter of old and new; if there is none, nothing of it is enforced and the message says so.
+    ``enforcedGeneration`` (None: none) is what agents enforce: an object with errors is never enforced in part. If an
+    earlier generation of it was valid, that one stays in force, so that its endpoints stay at the stricter of old and
+    new; if there is none, nothing of it is enforced, and the message says so.
     """
     errors = [one for one in findings if one.severity == ERROR]
     needs = sorted({need for rule in rules for need in rule.needs})
-    fresh = [_valid(errors, findings, kept_generation), _enforced(errors, needs, enforced_nodes, nodes)]
-    old = {one.get("type"): one for one in _conditions_of(obj)}
     generation = (obj.get("metadata") or {}).get("generation")
+    enforced = _enforced_generation(obj) if errors else generation
+    fresh = [_valid(errors, findings, enforced), _enforceable(errors, needs)]
+    old = {one.get("type"): one for one in _conditions_of(obj)}
     for one in fresh:
         before = old.pop(one["type"], {})
         same = before.get("status") == one["status"] and before.get("lastTransitionTime")
         one["lastTransitionTime"] = before["lastTransitionTime"] if same else now
         if generation is not None:
             one["observedGeneration"] = generation
-    return [*fresh, *old.values()]
+    return {"conditions": [*fresh, *old.values()], "enforcedGeneration": enforced}
+
+
+def _enforced_generation(obj: Object) -> int | None:
+    """What was in force until now; of a file's object nobody has checked that it is a number."""
+    status = obj.get("status")
+    found = status.get("enforcedGeneration") if isinstance(status, dict) else None
+    return found if isinstance(found, int) else None
 
 
 def _conditions_of(obj: Object) -> list[Object]:
@@ -88,21 +91,14 @@ def _valid(errors: Sequence[Finding], findings: Sequence[Finding], kept: int | N
     return _condition("Valid", "True", "Valid", f"{text}; {_join(findings)}" if findings else text)
 
 
-def _enforced(
-    errors: Sequence[Finding], needs: Sequence[str], on: Collection[str], nodes: Collection[str] | None
-) -> Object:
+def _enforceable(errors: Sequence[Finding], needs: Sequence[str]) -> Object:
     if errors:
-        return _condition("Enforced", "False", "InvalidPolicy", "the object is not valid")
+        return _condition("Enforceable", "False", "InvalidPolicy", "the object is not valid")
     if needs:
         parts = "; ".join(NEEDS.get(need, need) for need in needs)
         text = f"not enforced here: {parts}. What these rules would allow stays refused"
-        return _condition("Enforced", "False", "PartsNotSupported", text)
-    missing = sorted(set(nodes or ()) - set(on))
-    if missing:
-        return _condition("Enforced", "False", "Pending", f"not yet enforced on {', '.join(missing)}")
-    if nodes is None and not on:
-        return _condition("Enforced", "Unknown", "Pending", "no node has reported yet")
-    return _condition("Enforced", "True", "Enforced", f"enforced on {len(on)} node{'' if len(on) == 1 else 's'}")
+        return _condition("Enforceable", "False", "PartsNotSupported", text)
+    return _condition("Enforceable", "True", "AllParts", "everything that it says can be enforced here")
 
 
 def _condition(kind: str, status: str, reason: str, message: str) -> Object:

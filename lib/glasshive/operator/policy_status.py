@@ -6,15 +6,14 @@ conditions (NetworkPolicy) are answered with an event when they do not make sens
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Iterable
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from glasshive.api import cidr_group, policies
 from glasshive.api.policy_lint import lint
 from glasshive.api.policy_lookups import of_objects
 from glasshive.api.policy_reading import ERROR, Lookups, Options, Use
-from glasshive.api.policy_status import status_conditions
+from glasshive.api.policy_status import status_of
 from glasshive.api.resources import ENDPOINT_SLICE, NODE, SERVICE, Resource
 from glasshive.kube.informer import EventType
 from glasshive.kube.objects import Key, Object, is_terminating
@@ -23,7 +22,6 @@ from glasshive.operator.clock import now_text
 from glasshive.operator.controller import Context, Controller
 
 COMPONENT = "policy-controller"
-_KEPT = re.compile(r"\(generation (\d+) stays enforced\)")
 
 
 class References:
@@ -108,26 +106,12 @@ class PolicyStatusController(Controller):
                 finding = next(one for one in parsed.policy.findings if one.severity == ERROR)
                 self.context.events.warning(whole, "InvalidPolicy", f"{finding.path}: {finding.message}", COMPONENT)
             return None
-        wanted = conditions(whole, (*parsed.policy.findings, *lint(parsed.policy)), parsed.policy.rules)
-        if (obj.get("status") or {}).get("conditions") != wanted:
-            await self._objects.patch(obj, {"status": {"conditions": wanted}}, subresource="status")
+        findings = (*parsed.policy.findings, *lint(parsed.policy))
+        wanted = status_of(whole, findings, parsed.policy.rules, now=now_text())
+        status = obj.get("status") or {}
+        if any(status.get(name) != value for name, value in wanted.items()):
+            await self._objects.patch(obj, {"status": wanted}, subresource="status")
         return None
-
-
-def conditions(obj: Object, findings: Any, rules: Any) -> list[Object]:
-    """The object's conditions. That a policy is in force is not claimed: nobody has looked on every node."""
-    found = status_conditions(obj, findings, rules, now=now_text(), kept_generation=kept(obj))
-    return [one for one in found if one["type"] != "Enforced" or one["status"] == "False"]
-
-
-def kept(obj: Object) -> int | None:
-    """The generation that was valid last, by what the status says; None if there was none."""
-    known = (obj.get("status") or {}).get("conditions") or ()
-    valid: Object = next((one for one in known if one.get("type") == "Valid"), {})
-    if valid.get("status") == "True":
-        return valid.get("observedGeneration")
-    told = _KEPT.search(valid.get("message") or "")
-    return int(told[1]) if told else None
 
 
 def controllers(context: Context) -> list[PolicyStatusController]:
