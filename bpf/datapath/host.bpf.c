@@ -6,6 +6,7 @@
 #include "lib/deliver.h"
 #include "lib/drop.h"
 #include "lib/host.h"
+#include "lib/l2_responder.h"
 #include "lib/masquerade.h"
 #include "lib/parse.h"
 
@@ -67,11 +68,13 @@ int from_netdev(struct __sk_buff *skb)
 	int verdict = gh_parse(skb, &pkt);
 
 	if (verdict == TC_ACT_UNSPEC)
-		return TC_ACT_OK;
+		return gh_finish(skb, &pkt, gh_l2_answer_arp(skb), GH_INGRESS);
 	ep = gh_endpoint_find(&pkt.dst);
-	if (!ep)
+	if (!ep && !gh_is_neighbour_question(&pkt))
 		return TC_ACT_OK;
-	if (gh_endpoint_is_host(ep))
+	if (!ep)
+		verdict = gh_l2_answer_neighbour(skb, &pkt);
+	else if (gh_endpoint_is_host(ep))
 		verdict = netdev_to_node(skb, &pkt, ep, verdict);
 	else if (likely(verdict == TC_ACT_OK))
 		verdict = netdev_to_pod(skb, &pkt, ep);
