@@ -9,6 +9,7 @@
 #include "lib/l2_responder.h"
 #include "lib/masquerade.h"
 #include "lib/parse.h"
+#include "lib/service.h"
 
 static __always_inline bool is_pod(const struct gh_endpoint *ep)
 {

@@ -26,6 +26,7 @@ from glasshive.agent.facts import node_facts, node_to_json
 from glasshive.agent.features import FEATURES, AgentContext, Feature
 from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.policy.feature import PolicyFeature
+from glasshive.agent.services.feature import ServicesFeature
 from glasshive.agent.view import ClusterView
 from glasshive.api.resources import NODE
 from glasshive.errors import ApiError, DeadlineError
@@ -50,6 +51,7 @@ class Agent:
     drops: DropWatch
     identities: PodIdentities
     policy: PolicyFeature
+    services: ServicesFeature
 
     def __init__(self, config: AgentConfig, client: Client | None = None) -> None:
         self.config = config
@@ -71,9 +73,10 @@ class Agent:
         self.drops = DropWatch(self.datapath.objects, self.datapath.drop_names)
         self.identities = PodIdentities(self.client, self.datapath, self.view)
         self.policy = PolicyFeature(self.config, self.client, self.datapath, self.view, self.identities)
+        self.services = ServicesFeature(self.client, self.datapath, self.view, self.config.services)
         self.cni = CniServer(self.datapath, self.identities.identity_of, self.policy)
         self.cni.ready = lambda: "" if self.ready.is_set() else "its agent is starting"
-        parts = self.datapath, self.view, self.identities, self.policy, self.drops
+        parts = self.datapath, self.view, self.identities, self.policy, self.services, self.drops
         context = AgentContext(self.config, self.client, *parts)
         for name, make in FEATURES:
             feature = make(context)
@@ -84,6 +87,7 @@ class Agent:
             await self.view.wait_synced(SYNC_PATIENCE_SECONDS)
             await self.identities.allocator.wait_synced(SYNC_PATIENCE_SECONDS)
             await self.policy.wait_built(SYNC_PATIENCE_SECONDS)
+            await self.services.wait_built(SYNC_PATIENCE_SECONDS)
         except DeadlineError as error:
             log.warning("starting without the API's whole view: %s", error)
         self._started_in_ms = round((time.perf_counter() - began) * 1000, 1)

@@ -10,6 +10,7 @@ from typing import Literal
 
 import glasshive
 from glasshive.errors import UsageError
+from glasshive.service.settings import ServiceSettings
 
 Routing = Literal["native", "tunnel"]
 BPFFS = Path("/sys/fs/bpf/glasshive")
@@ -43,6 +44,7 @@ class AgentConfig:
     """``nodes``: CIDR rules also mean nodes."""
     allow_localhost: str = "auto"
     """``policy``: the node's own processes need a rule to reach its pods."""
+    services: ServiceSettings = field(default_factory=ServiceSettings)
     mtu: int = 1500
     device: str = "eth0"
     masquerade: bool = True

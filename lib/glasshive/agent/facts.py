@@ -6,6 +6,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
+from glasshive.api.service import read_host_ports
 from glasshive.errors import UsageError
 from glasshive.identity.labels import LabelFilter, security_labels
 from glasshive.kube.objects import labels_of, uid_of
@@ -62,6 +63,7 @@ def pod_facts(
         host_network=bool(spec.get("hostNetwork")),
         finished=status.get("phase") in _FINISHED,
         ports=named_ports(spec),
+        host_ports=read_host_ports(obj),
     )
 
 

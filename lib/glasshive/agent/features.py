@@ -19,6 +19,7 @@ from glasshive.agent.node_routes import NodeRoutes
 from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.policy.feature import PolicyFeature
 from glasshive.agent.service_identities import ServiceIdentities
+from glasshive.agent.services.feature import ServicesFeature
 from glasshive.agent.view import ClusterView
 from glasshive.kube.client import Client
 
@@ -46,6 +47,7 @@ class AgentContext:
     view: ClusterView
     identities: PodIdentities
     policy: PolicyFeature
+    services: ServicesFeature
     drops: DropWatch
 
     @property
@@ -58,7 +60,8 @@ FEATURES: tuple[tuple[str, Callable[[AgentContext], Feature]], ...] = (
     ("drops", lambda context: context.drops),
     ("policy", lambda context: context.policy),
     ("identity", lambda context: context.identities),
-    ("services", lambda it: ServiceIdentities(it.client, it.datapath, it.view, it.identities)),
+    ("services", lambda context: context.services),
+    ("service_identities", lambda it: ServiceIdentities(it.client, it.datapath, it.view, it.identities)),
     ("endpoints", lambda it: EndpointObjects(it.client, it.datapath, it.identities, it.policy)),
     ("routing", lambda context: NodeRoutes(context.datapath, context.view, lambda: context.complete)),
     ("conntrack", lambda context: Housekeeping(context.datapath)),

@@ -15,6 +15,7 @@ from glasshive.agent.agent import Agent
 from glasshive.agent.cni_protocol import CniError, Code
 from glasshive.agent.policy import http as policy_http
 from glasshive.agent.policy.views import PolicyViews
+from glasshive.agent.services import http as services_http
 from glasshive.errors import GlasshiveError
 from glasshive.maps.render import rows_of
 
@@ -34,6 +35,7 @@ def routes(agent: Agent) -> list[web.RouteDef]:
         web.get("/v1/verdict-records", views.verdict_records),
         web.post("/cni", views.cni),
         *policy_http.routes(agent),
+        *services_http.routes(agent),
     ]
 
 

@@ -1,4 +1,4 @@
-"""Feature "services": who answers at the addresses of two services that every cluster has.
+"""Feature "service_identities": who answers at the addresses of two services that every cluster has.
 
 The cluster's name service is answered by each node itself; its address stands for the pods that usually do it, so that
 the rules people write for it (``k8s-app: kube-dns`` in ``kube-system``) fit. The addresses of the Kubernetes API stand

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from glasshive.model.address import Address
 from glasshive.model.endpoint import PodRef
 from glasshive.model.labels import NO_LABELS, Labels
+from glasshive.model.service import HostPort
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,3 +22,5 @@ class PodFacts:
     finished: bool = False
     ports: frozenset[tuple[str, int, int]] = frozenset()
     """What the pod calls its ports: (name, IP protocol number, port)."""
+    host_ports: tuple[HostPort, ...] = ()
+    """Ports of its node that lead to it."""

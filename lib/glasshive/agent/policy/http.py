@@ -26,20 +26,20 @@ def routes(agent: Agent) -> list[web.RouteDef]:
     """Routes for the node's application."""
     views = PolicyRoutes(agent)
     return [
-        web.get("/v1/endpoints/{name:.+}", _answering(views.endpoint)),
-        web.patch("/v1/endpoints/{name:.+}", _answering(views.configure_endpoint)),
-        web.get("/v1/config", _answering(views.config)),
-        web.patch("/v1/config", _answering(views.configure)),
-        web.get("/v1/policy", _answering(views.objects)),
-        web.get("/v1/policy/selectors", _answering(views.selectors)),
-        web.get("/v1/policy/map", _answering(views.policy_map)),
-        web.post("/v1/policy/explain", _answering(views.explain)),
-        web.get("/v1/ipcache", _answering(views.ipcache)),
-        web.get("/v1/ct", _answering(views.connections)),
+        web.get("/v1/endpoints/{name:.+}", answering(views.endpoint)),
+        web.patch("/v1/endpoints/{name:.+}", answering(views.configure_endpoint)),
+        web.get("/v1/config", answering(views.config)),
+        web.patch("/v1/config", answering(views.configure)),
+        web.get("/v1/policy", answering(views.objects)),
+        web.get("/v1/policy/selectors", answering(views.selectors)),
+        web.get("/v1/policy/map", answering(views.policy_map)),
+        web.post("/v1/policy/explain", answering(views.explain)),
+        web.get("/v1/ipcache", answering(views.ipcache)),
+        web.get("/v1/ct", answering(views.connections)),
     ]
 
 
-def _answering(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
+def answering(handler: Handler) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Turn a handler's value into JSON, and errors of its trade into an answer that says what is wrong."""
 
     async def answer(request: web.Request) -> web.Response:

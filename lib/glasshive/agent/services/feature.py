@@ -1,0 +1,195 @@
+"""The feature itself: what changed is collected, turned into tables and written at the end of the event loop's turn.
+
+What an earlier agent left in the kernel stays in force until everything is known; then only what is other than wanted
+is written. While the API is away nothing changes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from typing import Any
+
+from glasshive.agent import background
+from glasshive.agent.datapath import Datapath
+from glasshive.agent.objects import needed
+from glasshive.agent.services.sources import ServiceSources
+from glasshive.agent.view import ClusterView
+from glasshive.errors import DeadlineError, GlasshiveError
+from glasshive.kube.client import Client
+from glasshive.maps import services as maps
+from glasshive.maps.services import ServiceMaps
+from glasshive.model.address import parse
+from glasshive.model.endpoint import PodRef
+from glasshive.model.node import NodeFacts
+from glasshive.model.pod import PodFacts
+from glasshive.model.service import ServiceRef
+from glasshive.service.desired import desired, host_ports
+from glasshive.service.settings import NodeView, ServiceSettings
+from glasshive.service.sync import ServiceSync
+
+RESYNC_SECONDS = 30.0
+"""How often the kernel's tables are compared with what is wanted."""
+RETRY_SECONDS = 1.0
+"""How soon tables that could not be written are tried again."""
+ZONE = "topology.kubernetes.io/zone"
+
+log = logging.getLogger(__name__)
+
+
+class ServicesFeature:
+    """Feature "services"."""
+
+    def __init__(self, client: Client, datapath: Datapath, view: ClusterView, settings: ServiceSettings) -> None:
+        config = datapath.config
+        self.settings = settings
+        self.node = NodeView(
+            config.node, _zone(datapath.node), "ipv4" in config.ip_families, "ipv6" in config.ip_families,
+            frozenset(parse(text) for text in config.host_services),
+        )  # fmt: skip
+        self.sources = ServiceSources(client, self._on_service)
+        self.sync = ServiceSync(ServiceMaps(*(needed(datapath.objects, "maps", name) for name in maps.NAMES)))
+        self.trouble = ""
+        self._view = view
+        self._dirty: dict[ServiceRef, None] = {}
+        self._due = False
+        self._built = asyncio.Event()
+        self._failed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._last_ms = 0.0
+        self._built_ms = 0.0
+
+    # -- life
+
+    async def start(self) -> None:
+        """Begin to follow; the tables change only when everything is known."""
+        self._view.on_node(self._on_node)
+        self._view.on_pod(self._on_pod)
+        self.sources.start()
+        self._task = background.start(self._run(), "services")
+
+    async def stop(self) -> None:
+        """Stop following; what is in the tables stays in force."""
+        await background.stop(self._task)
+        await self.sources.stop()
+
+    async def wait_built(self, seconds: float) -> None:
+        """Wait until the tables are as the API has them; DeadlineError."""
+        try:
+            await asyncio.wait_for(self._built.wait(), seconds)
+        except TimeoutError:
+            raise DeadlineError(f"services are not known within {seconds:g} s") from None
+
+    def status(self) -> dict[str, Any]:
+        """How much there is, and what is wrong."""
+        return {
+            "ready": self._built.is_set(),
+            "services": len(self.sources.services()),
+            **self.sync.counts(),
+            "clashes": len(self.sync.book.clashes()),
+            "findings": sum(len(one.findings) for one in self.sources.services()),
+            "builtInMs": self._built_ms,
+            "lastChangeMs": self._last_ms,
+            "trouble": self.trouble or self.sync.trouble,
+        }
+
+    async def _run(self) -> None:
+        while not (self.sources.synced and self._view.synced):
+            with contextlib.suppress(DeadlineError):
+                await self.sources.wait_synced(10.0)
+                await self._view.wait_synced(10.0)
+        self._build()
+        self._built.set()
+        while True:
+            patience = RETRY_SECONDS if self._failed.is_set() else RESYNC_SECONDS
+            if not self._failed.is_set():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._failed.wait(), patience)
+                    continue
+            else:
+                await asyncio.sleep(patience)
+            self._resync()
+
+    def _build(self) -> None:
+        began = time.perf_counter()
+        for service in self.sources.services():
+            self._compute(service.ref)
+        self._dirty.clear()
+        self._resync()
+        self._built_ms = round((time.perf_counter() - began) * 1000, 2)
+
+    def _resync(self) -> None:
+        try:
+            done = self.sync.resync()
+        except GlasshiveError as error:
+            self._note_failure(error)
+            return
+        self.trouble = ""
+        self._failed.clear()
+        if any(done):
+            log.info("service tables: %s", done)
+
+    # -- changes
+
+    def _on_service(self, ref: ServiceRef) -> None:
+        if not self._built.is_set():
+            return  # the whole is computed when all is known
+        self._dirty[ref] = None
+        self._soon()
+
+    def _on_node(self, name: str, facts: NodeFacts | None) -> None:
+        if name != self.node.name or facts is None or _zone(facts) == self.node.zone:
+            return
+        old = self.node
+        self.node = NodeView(old.name, _zone(facts), old.ipv4, old.ipv6, old.answered_here)
+        for service in self.sources.services():
+            self._on_service(service.ref)
+
+    def _on_pod(self, ref: PodRef, facts: PodFacts | None) -> None:
+        owner = f"pod {ref.namespace}/{ref.name}"
+        if facts is not None and facts.node == self.node.name and facts.host_ports:
+            self.sync.book.set(owner, host_ports(facts.host_ports, "", owner, self.node))
+        else:
+            self.sync.book.remove(owner)
+        if self._built.is_set():
+            self._soon()
+
+    def _soon(self) -> None:
+        if not self._due:
+            self._due = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def flush(self) -> None:
+        """Write what has changed, now."""
+        self._due = False
+        began = time.perf_counter()
+        dirty, self._dirty = self._dirty, {}
+        for ref in dirty:
+            self._compute(ref)
+        if self._failed.is_set():
+            return  # the next look at the whole does it
+        try:
+            done = self.sync.flush()
+        except GlasshiveError as error:
+            self._note_failure(error)
+            return
+        if any(done):
+            self._last_ms = round((time.perf_counter() - began) * 1000, 3)
+
+    def _compute(self, ref: ServiceRef) -> None:
+        service = self.sources.service(ref)
+        if service is None:
+            self.sync.book.remove(ref)
+        else:
+            self.sync.book.set(ref, desired(service, self.sources.slices(ref), self.node, self.settings))
+
+    def _note_failure(self, error: GlasshiveError) -> None:
+        log.error("services are not in the tables as they should be: %s", error)
+        self.trouble = str(error)
+        self._failed.set()
+
+
+def _zone(node: NodeFacts) -> str:
+    return dict(node.labels).get(ZONE, "")

@@ -1,0 +1,116 @@
+"""Services as an agent shows them: what is wanted, with what the kernel has of it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from glasshive.agent.services.feature import ServicesFeature
+from glasshive.model.address import is_ipv4, render
+from glasshive.model.service import (
+    TYPE_NAMES,
+    Backend,
+    BackendState,
+    Frontend,
+    FrontendFlag,
+    ServiceRef,
+)
+from glasshive.service.book import Owner
+from glasshive.service.desired import Ends, ends_of
+
+
+class ServiceViews:
+    """Answers from the feature's own state."""
+
+    def __init__(self, feature: ServicesFeature) -> None:
+        self._feature = feature
+        self._book = feature.sync.book
+
+    def frontends(self) -> list[dict[str, Any]]:
+        """Every frontend of the node with its backends, in the order of their ids."""
+        rows = [self.frontend(one) for one in self._book.frontends().values()]
+        return sorted(rows, key=lambda row: (row["id"], row["frontend"]))
+
+    def frontend(self, frontend: Frontend) -> dict[str, Any]:
+        """One frontend, with every backend that it has or could have."""
+        place = frontend.place
+        row = self._feature.sync.row(place)
+        owner = self._book.holder(place)
+        return {
+            "id": row.id if row is not None else 0,
+            "frontend": str(place),
+            "address": render(place.address),
+            "port": place.port,
+            "protocol": place.protocol,
+            "type": TYPE_NAMES[frontend.type],
+            "owner": str(owner),
+            "portName": frontend.port_name,
+            "flags": [flag.name.lower() for flag in FrontendFlag(frontend.flags) if flag.name],
+            "affinitySeconds": frontend.affinity_s,
+            "sourceRanges": [str(one) for one in frontend.source_ranges],
+            "backends": self._backends(frontend, owner),
+        }
+
+    def summary(self) -> list[dict[str, Any]]:
+        """Services, those without frontends included, with what is wrong about each."""
+        lost: dict[Owner, list[str]] = {}
+        for clash in self._book.clashes():
+            lost.setdefault(clash.loser, []).append(f"{clash.place} belongs to {clash.holder}, which is older")
+        rows = []
+        for service in sorted(self._feature.sources.services(), key=lambda one: one.ref):
+            slices = self._feature.sources.slices(service.ref)
+            endpoints = {one.address for part in slices for one in part.endpoints}
+            rows.append(
+                {
+                    "namespace": service.ref.namespace,
+                    "name": service.ref.name,
+                    "type": service.type,
+                    "headless": service.headless,
+                    "externalName": service.external_name,
+                    "endpoints": len(endpoints),
+                    "frontends": len(self._book.tables(service.ref).frontends),
+                    "findings": [f"{one.field}: {one.text}" for one in service.findings],
+                    "clashes": lost.get(service.ref, []),
+                }
+            )
+        return rows
+
+    def _backends(self, frontend: Frontend, owner: Owner | None) -> list[dict[str, Any]]:
+        internal, external = dict(frontend.internal), dict(frontend.external)
+        ends = self._ends(frontend, owner)
+        known = dict(zip(ends.places, range(len(ends.places)), strict=True)) if ends else {}
+        rows = []
+        for place in sorted({*internal, *external, *known}):
+            facts = self._book.backends().get(place, Backend(BackendState.GONE))
+            at = known.get(place)
+            endpoint = ends.candidates[at].endpoint if ends is not None and at is not None else None
+            rows.append(
+                {
+                    "number": self._feature.sync.number_of(place),
+                    "backend": str(place),
+                    "address": render(place.address),
+                    "port": place.port,
+                    "state": facts.state.name.lower(),
+                    "local": facts.local,
+                    "node": endpoint.node if endpoint else "",
+                    "zone": facts.zone,
+                    "weight": facts.weight,
+                    "pod": endpoint.pod if endpoint else "",
+                    "internal": place in internal,
+                    "external": place in external,
+                    "refused": ends.choice.refused[at] if ends is not None and at is not None else "",
+                }
+            )
+        return rows
+
+    def _ends(self, frontend: Frontend, owner: Owner | None) -> Ends | None:
+        """The endpoints from which a Service's frontend chose."""
+        feature = self._feature
+        service = feature.sources.service(owner) if isinstance(owner, ServiceRef) else None
+        if service is None:
+            return None
+        place = frontend.place
+        for port in service.ports:
+            if port.name == frontend.port_name and port.protocol == place.protocol:
+                slices = feature.sources.slices(service.ref)
+                return ends_of(service, port, slices, feature.node, feature.settings, ipv4=is_ipv4(place.address))
+        return None
