@@ -13,8 +13,10 @@ from glasshive.errors import ApiError, DeadlineError, UsageError
 
 T = TypeVar("T")
 _WAIT_SECONDS = 20.0
-_OWNER = "glasshive.lab/enforced-by"
-"""Annotation of the ConfigMap: which lab has set the mode, so that its reset may set it back."""
+_NOTE = "mode-before-lab"
+"""ConfigMap of the lab's namespace: what stood in the cluster's before the lab set a mode ('': nothing, so that the
+cluster's own mode held). It is not kept at the cluster's ConfigMap itself, which others may write anew.
+"""
 
 
 def wait_in_force(cluster: Cluster, obj: Mapping[str, Any]) -> str:
@@ -61,26 +63,55 @@ def delete(cluster: Cluster, namespace: str, names: Iterable[str] = ()) -> list[
     return sorted(name for _, name in gone)
 
 
-def set_mode(cluster: Cluster, mode: str, *, owner: str) -> None:
-    """Set the cluster's mode of enforcement, and wait until every node has it. UsageError, DeadlineError."""
-    wanted = settings.mode_of(mode)
-    data = (_config(cluster) or {}).get("data") or {}
-    meta = {"name": settings.CONFIG_NAME, "namespace": settings.CONFIG_NAMESPACE, "annotations": {_OWNER: owner}}
-    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta}
-    cluster.apply([{**body, "data": {**data, settings.MODE_KEY: str(wanted)}}])
+def set_mode(cluster: Cluster, mode: str, *, namespace: str) -> None:
+    """Set the cluster's mode of enforcement for a lab, and wait until every node has it. UsageError, DeadlineError."""
+    wanted = str(settings.mode_of(mode))
+    data = _data(cluster, settings.CONFIG_NAME, settings.CONFIG_NAMESPACE) or {}
+    if _data(cluster, _NOTE, namespace) is None:
+        _put(cluster, _NOTE, namespace, {settings.MODE_KEY: data.get(settings.MODE_KEY, "")})
+    _put(cluster, settings.CONFIG_NAME, settings.CONFIG_NAMESPACE, {**data, settings.MODE_KEY: wanted})
+    _wait_mode(cluster, wanted)
 
+
+def restore_mode(cluster: Cluster, *, namespace: str) -> None:
+    """Set the mode back to what held before a lab changed it, if it did."""
+    note = _data(cluster, _NOTE, namespace)
+    if note is None:
+        return
+    data = _data(cluster, settings.CONFIG_NAME, settings.CONFIG_NAMESPACE) or {}
+    data.pop(settings.MODE_KEY, None)
+    before = note.get(settings.MODE_KEY, "")
+    if before:
+        data[settings.MODE_KEY] = before
+    if data:
+        _put(cluster, settings.CONFIG_NAME, settings.CONFIG_NAMESPACE, data)
+    else:
+        cluster.delete("configmap", settings.CONFIG_NAME, settings.CONFIG_NAMESPACE)
+    _wait_mode(cluster, before or cluster.config.policy_enforcement)
+    cluster.delete("configmap", _NOTE, namespace)
+
+
+def _wait_mode(cluster: Cluster, wanted: str) -> None:
     def everywhere() -> bool:
         asked = [cluster.backend.node_request(node, "GET", "/v1/config") for node in _nodes(cluster)]
-        return all(one["PolicyEnforcement"] == str(wanted) for one in asked)
+        return all(one["PolicyEnforcement"] == wanted for one in asked)
 
-    _poll(everywhere, f"every node to enforce policy in the mode {mode}")
+    _poll(everywhere, f"every node to enforce policy in the mode {wanted}")
 
 
-def restore_mode(cluster: Cluster, *, owner: str) -> None:
-    """Set the mode back to what the cluster was made with, if this lab has changed it."""
-    held = _config(cluster)
-    if held is not None and (held["metadata"].get("annotations") or {}).get(_OWNER) == owner:
-        set_mode(cluster, cluster.config.policy_enforcement, owner="")
+def _put(cluster: Cluster, name: str, namespace: str, data: Mapping[str, str]) -> None:
+    meta = {"name": name, "namespace": namespace}
+    cluster.apply([{"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": dict(data)}])
+
+
+def _data(cluster: Cluster, name: str, namespace: str) -> dict[str, str] | None:
+    """What a ConfigMap holds, None if there is none."""
+    try:
+        return dict(cluster.get("ConfigMap", name, namespace).get("data") or {})
+    except ApiError as error:
+        if error.code != 404:
+            raise
+        return None
 
 
 def relabel(cluster: Cluster, namespace: str, pod: str, labels: Mapping[str, str | None]) -> None:
@@ -114,15 +145,6 @@ def _has(held: Iterable[str], key: str, value: str | None) -> bool:
 def _known(cluster: Cluster, node: str) -> set[tuple[str, int]]:
     rows = cluster.backend.node_request(node, "GET", "/v1/ipcache")
     return {(str(row["prefix"]).rpartition("/")[0], int(row["identity"])) for row in rows}
-
-
-def _config(cluster: Cluster) -> dict[str, Any] | None:
-    try:
-        return dict(cluster.get("ConfigMap", settings.CONFIG_NAME, settings.CONFIG_NAMESPACE))
-    except ApiError as error:
-        if error.code != 404:
-            raise
-        return None
 
 
 def _nodes(cluster: Cluster) -> list[str]:

@@ -25,6 +25,7 @@ PATTERNS: tuple[tuple[str, str, str], ...] = (
     ("sandbox", r"\bgh-[a-z0-9-]+-pod-[0-9a-f]+\b", "gh-CLUSTER-pod-SANDBOX"),
     ("node-netns", r"\bgh-[a-z0-9-]+-(node\d+|world|fabric)\b", r"gh-CLUSTER-\1"),
     ("cluster", r"\bcluster [a-z0-9][a-z0-9-]*\b", "cluster NAME"),
+    ("cluster-label", r"\bpolicy\.cluster=[a-z0-9-]+", "policy.cluster=NAME"),
     ("pinned", r"/sys/fs/bpf/glasshive/[a-z0-9-]+/", "/sys/fs/bpf/glasshive/CLUSTER/"),
     ("run", r"/run/glasshive/[a-z0-9-]+/", "/run/glasshive/CLUSTER/"),
     ("hex-id", r"\b[0-9a-f]{12,64}\b", "HEX"),

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from glasshive.widgets.drops import DropsChart
+    from glasshive.widgets.identity_view import IdentityView
     from glasshive.widgets.map_table import MapTable
     from glasshive.widgets.panel import Panel
     from glasshive.widgets.policy_view import PolicyView
@@ -18,10 +19,11 @@ if TYPE_CHECKING:
     from glasshive.widgets.question import Question
     from glasshive.widgets.topology import TopologyView
 
-__all__ = ["DropsChart", "MapTable", "Panel", "PolicyView", "ProgramView", "Question", "TopologyView"]
+__all__ = ["DropsChart", "IdentityView", "MapTable", "Panel", "PolicyView", "ProgramView", "Question", "TopologyView"]
 
 _WHERE = {
     "DropsChart": "drops",
+    "IdentityView": "identity_view",
     "MapTable": "map_table",
     "Panel": "panel",
     "PolicyView": "policy_view",

@@ -141,7 +141,7 @@ class Lab(Work, Policies, Programs, Parts, Traffic):
             return f"lab {self.entry.id} is as before: its own cluster is gone"
         components.start_all(self.cluster)  # first: some faults are healed through the API
         self.heal()
-        enforcement.restore_mode(self.cluster, owner=self.namespace)
+        enforcement.restore_mode(self.cluster, namespace=self.namespace)
         self.cluster.delete("namespace", self.namespace)
         self.cluster.wait("namespace", self.namespace, "deleted", namespace=None)
         self.diary.reset()

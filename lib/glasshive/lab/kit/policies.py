@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from glasshive.errors import NotFoundError
 from glasshive.lab import enforcement, reasons
-from glasshive.lab.kit.pods import Pods
+from glasshive.lab.kit.identities import Identities
 
 if TYPE_CHECKING:
     from glasshive.widgets import MapTable, PolicyView
@@ -24,7 +24,7 @@ class Told(str):
         return str(self)
 
 
-class Policies(Pods):
+class Policies(Identities):
     """The part of a lab that is about policy."""
 
     _policy_seen: dict[str, dict[str, int]]
@@ -78,7 +78,7 @@ class Policies(Pods):
 
     def enforce(self, mode: str) -> str:
         """Set the mode of the whole cluster: ``default``, ``always`` or ``never``. ``lab.reset()`` sets it back."""
-        enforcement.set_mode(self.cluster, mode, owner=self.namespace)
+        enforcement.set_mode(self.cluster, mode, namespace=self.namespace)
         return f"every node enforces policy in the mode {mode}"
 
     def relabel(self, pod: str, **labels: str | None) -> str:
