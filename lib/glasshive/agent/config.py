@@ -48,6 +48,8 @@ class AgentConfig:
     mtu: int = 1500
     device: str = "eth0"
     masquerade: bool = True
+    l2_lease_seconds: tuple[float, float, float] = (15.0, 5.0, 2.0)
+    """L2 announcements: how long a silent holder is waited for, how long it tries to prolong, pace of attempts."""
     bpffs: Path = BPFFS
     objects: Path = field(default_factory=objects_directory)
     map_entries: Mapping[str, int] = field(default_factory=dict)

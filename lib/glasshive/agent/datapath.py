@@ -64,6 +64,7 @@ class Datapath:
     drop_names: DropNames
     ways: Ways
     departures: Departures
+    devices: Devices
 
     def __init__(self, config: AgentConfig, node: NodeFacts) -> None:
         self.config = config
@@ -84,6 +85,7 @@ class Datapath:
         config, node = self.config, self.node
         services = [parse(text) for text in config.host_services]
         made = devices.prepare(node, config.device, tunnel=config.tunnel, services=services)
+        self.devices = made
         self.timing_ms["devices"] = _since(began)
         loading, cpu = time.perf_counter(), time.process_time()
 

@@ -15,6 +15,7 @@ from glasshive.agent.datapath import Datapath
 from glasshive.agent.drop_watch import DropWatch
 from glasshive.agent.endpoint_objects import EndpointObjects
 from glasshive.agent.housekeeping import Housekeeping
+from glasshive.agent.l2.feature import L2Feature
 from glasshive.agent.node_routes import NodeRoutes
 from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.policy.feature import PolicyFeature
@@ -65,5 +66,6 @@ FEATURES: tuple[tuple[str, Callable[[AgentContext], Feature]], ...] = (
     ("endpoints", lambda it: EndpointObjects(it.client, it.datapath, it.identities, it.policy)),
     ("routing", lambda context: NodeRoutes(context.datapath, context.view, lambda: context.complete)),
     ("conntrack", lambda context: Housekeeping(context.datapath)),
+    ("l2", lambda it: L2Feature(it.config, it.client, it.datapath, it.view)),
 )
 """(name, how it is made), in order of starting."""

@@ -15,6 +15,7 @@ def crds() -> list[dict[str, Any]]:
         cilium_node,
         cilium_policy_schema,
         cluster_network_policy,
+        l2_announcement_policy,
         load_balancer_pool,
     )
 
@@ -24,6 +25,7 @@ def crds() -> list[dict[str, Any]]:
         cilium_identity,
         cilium_node,
         cluster_network_policy,
+        l2_announcement_policy,
         load_balancer_pool,
     )
     several = (admin_network_policy, cilium_policy_schema)

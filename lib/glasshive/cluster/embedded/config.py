@@ -20,6 +20,7 @@ The file is YAML with the field names of ``_FIELDS``; a mistake is one line that
     policyCIDRMatchMode: ""      # nodes: CIDR rules also mean nodes
     allowLocalhost: auto         # policy: a node's own processes need a rule to reach its pods
     identityGCSeconds: 900       # unused identities are deleted after that
+    l2LeaseSeconds: [15, 5, 2]   # L2 announcements: lease duration, renew deadline, retry period
 """
 
 from __future__ import annotations
@@ -67,6 +68,7 @@ _FIELDS = {
     "policyCIDRMatchMode": "policy_cidr_match_mode",
     "allowLocalhost": "allow_localhost",
     "identityGCSeconds": "identity_gc_seconds",
+    "l2LeaseSeconds": "l2_lease_seconds",
 }
 
 
@@ -95,6 +97,7 @@ class ClusterConfig:
     policy_cidr_match_mode: str = ""
     allow_localhost: str = "auto"
     identity_gc_seconds: int = 900
+    l2_lease_seconds: tuple[float, float, float] = (15.0, 5.0, 2.0)
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -115,6 +118,7 @@ class ClusterConfig:
         _choice("policy_cidr_match_mode", self.policy_cidr_match_mode, ("", "nodes"))
         _choice("allow_localhost", self.allow_localhost, ("auto", "always", "policy"))
         _number("identity_gc_seconds", self.identity_gc_seconds, 1, 86_400)
+        object.__setattr__(self, "l2_lease_seconds", _lease_seconds(self.l2_lease_seconds))
 
     def _check_families(self) -> None:
         families = tuple(self.ip_families) if isinstance(self.ip_families, list | tuple) else (self.ip_families,)
@@ -199,6 +203,19 @@ def check_name(name: object) -> None:
 def _number(name: str, value: object, low: int, high: int) -> None:
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise UsageError(f"{name}: {value!r} is not allowed; allowed: a whole number from {low} to {high}")
+
+
+def _lease_seconds(given: object) -> tuple[float, float, float]:
+    """Lease duration, renew deadline and retry period: each longer than the next, the first in whole seconds."""
+    values = list(given) if isinstance(given, list | tuple) else []
+    if len(values) == 3 and all(isinstance(one, int | float) and not isinstance(one, bool) for one in values):
+        lease, renew, retry = (float(one) for one in values)
+        if lease > renew > retry > 0 and lease.is_integer():
+            return lease, renew, retry
+    raise UsageError(
+        f"l2_lease_seconds: {given!r} is not allowed; allowed: lease duration (whole seconds), renew deadline and "
+        "retry period, each longer than the next: [15, 5, 2]"
+    )
 
 
 def _choice(name: str, value: object, allowed: tuple[str | bool, ...]) -> None:

@@ -79,6 +79,7 @@ def agent_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> Age
         allow_localhost=config.allow_localhost,
         mtu=config.mtu,
         map_entries=map_entries(config.nodes),
+        l2_lease_seconds=config.l2_lease_seconds,
     )
 
 

@@ -1,0 +1,130 @@
+"""The feature itself: a round every retry period, or at once when something has changed.
+
+What an earlier agent left in the kernel is answered for until its term ends; an agent that comes back within it
+prolongs the leases that carry its name, and nobody notices.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from typing import Any
+
+from glasshive.agent import background
+from glasshive.agent.config import AgentConfig
+from glasshive.agent.datapath import Datapath
+from glasshive.agent.l2.election import Election
+from glasshive.agent.l2.sources import L2Sources
+from glasshive.agent.objects import needed
+from glasshive.agent.view import ClusterView
+from glasshive.errors import GlasshiveError
+from glasshive.kube.client import Client
+from glasshive.l2.desired import Responder, desired
+from glasshive.l2.lease import Terms
+from glasshive.maps import l2_responders as maps
+from glasshive.model.address import Address, render
+from glasshive.model.node import NodeFacts
+from glasshive.net.announce import announce
+
+ANNOUNCEMENTS = 3
+"""How often a new address is announced, once a round: a frame may be lost."""
+
+log = logging.getLogger(__name__)
+
+
+class L2Feature:
+    """Feature "l2"."""
+
+    def __init__(self, config: AgentConfig, client: Client, datapath: Datapath, view: ClusterView) -> None:
+        self._config = config
+        self._datapath = datapath
+        self._terms = Terms(*config.l2_lease_seconds)
+        self._wake = asyncio.Event()
+        self.sources = L2Sources(client, config.node, self._wake.set)
+        self.election = Election(client, config.node, self._terms, self._wake.set)
+        found = datapath.objects
+        self._maps = maps.L2Responders(needed(found, "maps", maps.NAME), needed(found, "maps", maps.TERM))
+        self._labels = dict(datapath.node.labels)
+        self._told: dict[Address, int] = {}
+        self._count = 0
+        self._task: asyncio.Task[None] | None = None
+        view.on_node(self._on_node)
+
+    async def start(self) -> None:
+        """Begin in the background."""
+        self.sources.start()
+        self._task = background.start(self._run(), "l2-announcements")
+
+    async def stop(self) -> None:
+        """End. Leases and the kernel's tables stay as they are: the next agent takes them over."""
+        await background.stop(self._task)
+        await self.sources.stop()
+        await self.election.leases.stop()
+
+    def status(self) -> dict[str, Any]:
+        """What this node answers for."""
+        return {
+            "policies": len(self.sources.policies),
+            "leading": sorted("/".join(one) for one in self.election.leading),
+            "responders": self._count,
+        }
+
+    def _on_node(self, name: str, facts: NodeFacts | None) -> None:
+        if name == self._config.node and facts is not None and dict(facts.labels) != self._labels:
+            self._labels = dict(facts.labels)
+            self._wake.set()
+
+    async def _run(self) -> None:
+        await self._first_policy()
+        while True:
+            self._wake.clear()
+            try:
+                await self._round()
+            except GlasshiveError as error:
+                log.error("L2 announcements are not as they should be: %s", error)  # noqa: TRY400 - says everything
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), self._terms.retry_s)
+
+    async def _first_policy(self) -> None:
+        """Wait until there is something to do, then until all is known."""
+        while not self.sources.policies:
+            self._wake.clear()
+            if self.sources.knows_policies:
+                self._maps.set(())  # an earlier agent's, if the last policy went while none was there
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), None if self.sources.knows_policies else self._terms.retry_s)
+        self.sources.follow()
+        self.election.leases.start()
+        await asyncio.gather(self.sources.wait_synced(), self.election.leases.wait_synced(None))
+
+    async def _round(self) -> None:
+        wanted = desired(
+            self.sources.policies.values(),
+            self.sources.services.values(),
+            self._labels,
+            {self._config.device: self._device[0]},
+            with_backend=self.sources.with_backend(),
+        )
+        await self.election.round(wanted, self.sources.services)
+        self._apply({one for service in self.election.leading for one in wanted.get(service, ())})
+
+    def _apply(self, responders: set[Responder]) -> None:
+        since = self.election.since
+        if since is not None:
+            self._maps.set_term(int((since + self._terms.lease_s) * 1e9))
+        new = self._maps.set(responders)
+        self._count = len(responders)
+        self._told |= dict.fromkeys((address for address, _ in new), 0)
+        self._told = {one: times for one, times in self._told.items() if one in {address for address, _ in responders}}
+        due = [one for one, times in self._told.items() if times < ANNOUNCEMENTS]
+        if due:
+            announce(self._config.device, self._device[1], due)
+            log.info("announced %s on %s", ", ".join(map(render, due)), self._config.device)
+            self._told |= {one: self._told[one] + 1 for one in due}
+
+    @property
+    def _device(self) -> tuple[int, bytes]:
+        """Index and address of the device towards the fabric."""
+        made = self._datapath.devices
+        return made.device, made.device_mac
