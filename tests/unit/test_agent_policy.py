@@ -110,6 +110,26 @@ def test_new_rows_come_first_then_blocks_then_endpoints_and_old_rows_go_last(pap
     asyncio.run(scenario())
 
 
+def test_a_block_that_no_rule_names_is_withdrawn_at_once(paper: Paper) -> None:
+    """Until then its addresses have an identity for which a policy that comes next has no rows."""
+
+    async def scenario() -> None:
+        table = made(paper)
+        block = Block(Prefix.parse("10.0.0.0/8"), Identity(1 << 24 | 1, Labels.of(["cidr:10.0.0.0/8"])))
+        table.apply(
+            Delta(
+                flips=(Assignment("x", 0, ingress=False, egress=False),),
+                blocks_removed=(block,),
+                retired=(PolicyRows(1, {(IN, 0): OTHER}),),
+            )
+        )
+        assert paper.said == ["flip", "-blocks", "bump"]
+        await swept(table)
+        assert paper.said[3:] == ["-peers"]
+
+    asyncio.run(scenario())
+
+
 def test_a_row_that_came_back_is_not_swept(paper: Paper) -> None:
     async def scenario() -> None:
         table = made(paper)

@@ -1,7 +1,8 @@
 """What the engine asks for, carried out in the kernel's tables in the engine's order.
 
-Everything up to the moment in which endpoints go over to their new policies is done at once; what nobody can reach any
-more afterwards is swept a second later. A row that was written again meanwhile is not swept.
+Everything up to the moment in which endpoints go over to their new policies is done at once, and so is the withdrawal
+of address blocks: the engine does not know their identities any more, so a policy that comes next has no rows for them.
+What nobody can reach any more afterwards is swept a second later. A row that was written again meanwhile is not swept.
 
 ``resync`` compares the whole of it with the kernel: at the start, when it takes over what an earlier agent left (which
 stays in force until all of the new is in place), and after anything went wrong.
@@ -69,7 +70,7 @@ class PolicyTables:
         self.rows = rows
         self._hands = hands
         self._sweeps: deque[_Sweep] = deque()
-        self._written: dict[PeerKey | PortKey | Prefix, int] = {}
+        self._written: dict[PeerKey | PortKey, int] = {}
         """What was written since the oldest sweep that waits, and when."""
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
@@ -78,7 +79,7 @@ class PolicyTables:
         """Carry a delta out. ExhaustedError when a table is full: then nothing has gone over to new policies."""
         self._number += 1
         steps = list(delta.steps())
-        ahead, behind = _at_flip(steps)
+        ahead, behind = _now_and_later(steps)
         noticed = [self._do(step, self._number) for step in ahead]
         if any(noticed):
             self.rows.maps.bump_revision()
@@ -149,12 +150,10 @@ class PolicyTables:
             case DropPorts(keys):
                 self.rows.drop_ports([key for key in keys if self._written.get(key, -1) <= number])
             case PutBlocks(blocks):
-                found = {block.prefix: block.identity.number for block in blocks}
-                self._note(found, number)
-                self._hands.blocks(found)
+                self._hands.blocks({block.prefix: block.identity.number for block in blocks})
                 return True
             case DropBlocks(blocks):
-                self._hands.blocks({one.prefix: None for one in blocks if self._written.get(one.prefix, -1) <= number})
+                self._hands.blocks({one.prefix: None for one in blocks})
                 return True
             case Flip(assignments):
                 flipped = [self._hands.flip(one) for one in assignments]  # all of them, whatever the first says
@@ -171,7 +170,7 @@ class PolicyTables:
             return dict(rows)
         return {key: value for key, value in rows.items() if self._written.get(key, -1) <= number}
 
-    def _note(self, keys: Iterable[PeerKey | PortKey | Prefix], number: int) -> None:
+    def _note(self, keys: Iterable[PeerKey | PortKey], number: int) -> None:
         if self._sweeps:
             self._written.update(dict.fromkeys(keys, number))
 
@@ -188,18 +187,18 @@ class PolicyTables:
         self._timer = None
         while self._sweeps and self._sweeps[0].due <= loop.time():
             sweep = self._sweeps.popleft()
-            noticed = [self._do(step, sweep.number) for step in sweep.steps if not isinstance(step, Grace)]
-            if any(isinstance(step, DropBlocks) for step in sweep.steps) and any(noticed):
-                self.rows.maps.bump_revision()
+            for step in sweep.steps:
+                if not isinstance(step, Grace):
+                    self._do(step, sweep.number)
         if self._sweeps:
             self._timer = loop.call_later(max(0.0, self._sweeps[0].due - loop.time()), self._sweep)
         else:
             self._written.clear()
 
 
-def _at_flip(steps: list[Step]) -> tuple[list[Step], list[Step]]:
+def _now_and_later(steps: list[Step]) -> tuple[list[Step], list[Step]]:
     """What is done at once, and what is swept later. Pure."""
-    last = max((at for at, step in enumerate(steps) if isinstance(step, Flip)), default=-1)
+    last = max((at for at, step in enumerate(steps) if isinstance(step, Flip | DropBlocks)), default=-1)
     if last < 0:
         last = next((at for at, step in enumerate(steps) if isinstance(step, Grace)), len(steps)) - 1
     return steps[: last + 1], steps[last + 1 :]
