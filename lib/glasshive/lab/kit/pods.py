@@ -30,13 +30,16 @@ class Pods(Place):
 
     def pod(
         self, name: str, *, node: str = "", image: str = "glasshive/echo", wait_s: float = 30.0,
-        labels: Mapping[str, str] | None = None, ports: Mapping[str, int] | None = None,
+        labels: Mapping[str, str] | None = None, ports: Mapping[str, int] | None = None, args: Sequence[str] = (),
     ) -> Any:  # fmt: skip
         """Make one pod (if it is not there yet), wait until it is ready, and give its status in short.
 
-        ``labels`` beside ``app``, which is its name; ``ports`` by name. With ``wait_s=0`` nothing is waited for.
+        ``labels`` beside ``app``, which is its name; ``ports`` by name; ``args`` in place of the image's own, as
+        ``--http=8081``. With ``wait_s=0`` nothing is waited for.
         """
         container: dict[str, Any] = {"name": "main", "image": image}
+        if args:
+            container["args"] = list(args)
         if ports:
             container["ports"] = [{"name": one, "containerPort": port} for one, port in ports.items()]
         spec: dict[str, Any] = {"containers": [container]}

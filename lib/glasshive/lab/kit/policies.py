@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Any
@@ -94,11 +95,11 @@ class Policies(Identities):
         return peer_text(found["labels"], int(found["identity"]), self.namespace)
 
     def reach(self, ways: Sequence[tuple[str, str]], *, port: int = 8080, family: str = "ipv4") -> MapTable:
-        """Try for each (source, target) whether an HTTP request from one pod is answered by the other."""
+        """Try for each (source, target) whether an HTTP request from a pod is answered by another, or by an address."""
         from glasshive.widgets import MapTable
 
         def attempt(way: tuple[str, str]) -> dict[str, Any]:
-            address = self.address(way[1], family)
+            address = way[1] if _is_address(way[1]) else self.address(way[1], family)
             url = f"http://[{address}]:{port}/" if ":" in address else f"http://{address}:{port}/"
             said = self.exec(way[0], ["curl", "-s", "-o", "/dev/null", "-m", "1", "-w", "%{http_code}", url])
             return {"from": way[0], "to": way[1], "port": port, "answer": "yes" if said.strip() == "200" else "none"}
@@ -144,3 +145,11 @@ class Policies(Identities):
         namespace, slash, pod = name.partition("/")
         found = [one for one in self.cluster.pods(namespace) if one.name == pod] if slash else []
         return tuple(found[0].addresses) if found else (name,)
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
