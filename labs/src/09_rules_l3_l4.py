@@ -1,9 +1,9 @@
 # %% [markdown]
 # # From rules to keys
 #
-# A policy is text; the kernel knows only keys in a map. You will write rules by labels, by [[entity|entities]], by blocks of
-# addresses and by ports, see which keys each of them becomes, and which key a packet meets. Then you write four
-# policies that say what they should, and not a word more.
+# A policy is text; the kernel knows only keys in a map. You will write rules by labels, by [[entity|entities]], by
+# blocks of addresses and by ports, see which keys each of them becomes, and which key a packet meets. Then you write
+# four policies that say what they should, and not a word more.
 #
 # **40 minutes.** You should know what an [[identity]] is (lab 07), and default deny (lab 08).
 
@@ -206,8 +206,9 @@ task = lab.task("door")
 task
 
 # %% [markdown]
-# `lab.policy` takes YAML, and `task["server"]` and so on hold what was drawn; `lab.policy_view(task["server"], live=True)`
-# shows what it becomes, `lab.hint("door")` looks at the real state and says what is wrong.
+# `lab.policy` takes YAML, and `task["server"]` and so on hold what was drawn.
+# `lab.policy_view(task["server"], live=True)` shows what it becomes; `lab.hint("door")` looks at the real state and
+# says what is wrong.
 
 # %% glasshive={"role": "exercise", "id": "door"}
 ### BEGIN SOLUTION
@@ -335,11 +336,11 @@ lab.check("mend")
 # %% [markdown]
 # ## What Cilium does
 #
-# The same text means the same. Its map `cilium_policy_v2` belongs to one [[endpoint]] and is one longest-prefix match over
-# identity, direction, protocol and port (`cilium-dbg bpf policy get` shows it), while ours belongs to all endpoints of
-# equal policy, and asks for the peer first and for its ports then. Both look twice, for the peer and for anybody, and a
-# deny rule wins. With `policy-cidr-match-mode: nodes` a block may mean nodes there and here, but never pods. HTTP
-# methods and DNS names (`rules`, `toFQDNs`) are rules too: they need a proxy, which is not here yet.
+# The same text means the same. Its map `cilium_policy_v2` belongs to one [[endpoint]] and is one longest-prefix match
+# over identity, direction, protocol and port (`cilium-dbg bpf policy get` shows it), while ours belongs to all
+# endpoints of equal policy, and asks for the peer first and for its ports then. Both look twice, for the peer and for
+# anybody, and a deny rule wins. With `policy-cidr-match-mode: nodes` a block may mean nodes there and here, but never
+# pods. HTTP methods and DNS names (`rules`, `toFQDNs`) are rules too: they need a proxy, which is not here yet.
 
 # %% [markdown]
 # ## Tidy up

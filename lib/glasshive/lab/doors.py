@@ -1,4 +1,4 @@
-"""Policies that tasks start from, as objects: a door to pods of one label, and who may come in, at which port."""
+"""Policies of tasks, as plain objects: a door to pods of one label, and who may come in, at which port."""
 
 from __future__ import annotations
 
@@ -19,9 +19,20 @@ def door(name: str, app: str, *guests: Selector, port: int = HTTP) -> dict[str, 
     return cilium(name, {"endpointSelector": {"matchLabels": {"app": app}}, "ingress": [rule]})
 
 
-def ports(*numbers: int, protocol: str = "TCP") -> list[dict[str, Any]]:
-    """The ``toPorts`` of a rule."""
-    return [{"ports": [{"port": str(one), "protocol": protocol} for one in numbers]}]
+def ports(*numbers: int | str, protocol: str = "TCP", end: int = 0) -> list[dict[str, Any]]:
+    """The ``toPorts`` of a rule; with ``end`` for the range from the one number to that."""
+    more = {"endPort": end} if end else {}
+    return [{"ports": [{"port": str(one), "protocol": protocol, **more} for one in numbers]}]
+
+
+def labelled(**labels: str) -> dict[str, Any]:
+    """A selector: everybody with these labels."""
+    return {"matchLabels": labels}
+
+
+def cilium_policy(name: str, selects: Mapping[str, str], **rules: Any) -> dict[str, Any]:
+    """A CiliumNetworkPolicy for the pods with these labels; ``rules``: ``ingress``, ``egressDeny`` and so on."""
+    return cilium(name, {"endpointSelector": {"matchLabels": dict(selects)}, **rules})
 
 
 def cilium(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from glasshive.lab.checks import flow, invariant, probe
 from glasshive.lab.checks.probe import Probe, both_families
+from glasshive.lab.doors import cilium_policy, labelled, ports
 from glasshive.lab.draw import Draw
-from glasshive.lab.policy_objects import cilium_policy, labelled, ports
 from glasshive.lab.task import Check, Given, Hint, Mutant, Task
 from glasshive.model.check_result import CheckResult
 

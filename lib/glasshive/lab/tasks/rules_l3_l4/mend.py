@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 from glasshive.lab.checks import invariant, probe, state
 from glasshive.lab.checks.outcome import all_of
 from glasshive.lab.checks.probe import Probe, both_families
+from glasshive.lab.doors import cilium_policy, labelled, ports
 from glasshive.lab.draw import Draw
-from glasshive.lab.policy_objects import Object, cilium_policy, labelled, ports
 from glasshive.lab.task import Check, Given, Hint, Mutant, Task
 from glasshive.model.check_result import CheckResult
 
@@ -36,25 +36,25 @@ def setup(lab: Lab, given: Given) -> None:
     lab.policy(_policy(given, *_dash(given), _by_address(lab, given)))
 
 
-def _policy(given: Given, *rules: Object) -> Object:
+def _policy(given: Given, *rules: dict[str, Any]) -> dict[str, Any]:
     return cilium_policy(given["policy"], {"app": given["server"]}, ingress=list(rules))
 
 
-def _dash(given: Given) -> list[Object]:
+def _dash(given: Given) -> list[dict[str, Any]]:
     """First mistake: what should be one rule are two."""
     return [{"fromEndpoints": [labelled(app=given["ally"])]}, {"toPorts": ports(8080)}]
 
 
-def _by_address(lab: Lab, given: Given) -> Object:
+def _by_address(lab: Lab, given: Given) -> dict[str, Any]:
     """Second mistake: a block that is to mean a pod."""
     return {"fromCIDR": [f"{lab.address(given['gauge'])}/32"], "toPorts": ports(9000)}
 
 
-def _ally(given: Given) -> Object:
+def _ally(given: Given) -> dict[str, Any]:
     return {"fromEndpoints": [labelled(app=given["ally"])], "toPorts": ports(8080)}
 
 
-def _gauge(given: Given) -> Object:
+def _gauge(given: Given) -> dict[str, Any]:
     return {"fromEndpoints": [labelled(app=given["gauge"])], "toPorts": ports(9000)}
 
 

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from glasshive.lab.checks import flow, invariant, probe
 from glasshive.lab.checks.probe import Probe, both_families
+from glasshive.lab.doors import cilium_policy, labelled, ports
 from glasshive.lab.draw import Draw
-from glasshive.lab.policy_objects import Object, cilium_policy, labelled, ports
 from glasshive.lab.task import Check, Given, Hint, Mutant, Task
 from glasshive.model.check_result import CheckResult
 
@@ -89,15 +89,15 @@ def friend(reader: ClusterReader, given: Given) -> CheckResult:
     return probe.allowed(reader, both_families(_pod(given, "friend")), why="a pod has one identity, in both families")
 
 
-def _policy(given: Given, *rules: Object, **more: Any) -> Object:
+def _policy(given: Given, *rules: dict[str, Any], **more: Any) -> dict[str, Any]:
     return cilium_policy("calls", {"app": given["caller"]}, egress=list(rules), **more)
 
 
-def _friend(given: Given) -> Object:
+def _friend(given: Given) -> dict[str, Any]:
     return {"toEndpoints": [labelled(app=given["friend"])], "toPorts": ports(8080)}
 
 
-def _rest(given: Given) -> Object:
+def _rest(given: Given) -> dict[str, Any]:
     return {"toCIDRSet": [{"cidr": _ALL, "except": [given["block"]]}], "toPorts": ports(given["port"])}
 
 

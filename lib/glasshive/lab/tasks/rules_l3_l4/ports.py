@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from glasshive.lab.checks import invariant, probe
 from glasshive.lab.checks.probe import Probe, both_families
+from glasshive.lab.doors import cilium_policy, labelled, ports
 from glasshive.lab.draw import Draw
-from glasshive.lab.policy_objects import Object, cilium_policy, labelled, ports
 from glasshive.lab.task import Check, Given, Hint, Mutant, Task
 from glasshive.model.check_result import CheckResult
 
@@ -83,7 +83,7 @@ def others(reader: ClusterReader, given: Given) -> CheckResult:
     return invariant.still_answered(reader, ways, why="only what comes in at the server was to be restricted")
 
 
-def _policy(given: Given, *more: Object, low: int = 0, high: int = 0, protocol: str = "TCP") -> Object:
+def _policy(given: Given, *more: dict[str, Any], low: int = 0, high: int = 0, protocol: str = "TCP") -> dict[str, Any]:
     """The client may use the range, and what ``more`` says."""
     who = {"fromEndpoints": [labelled(app=given["client"])]}
     span = ports(low or given["low"], protocol=protocol, end=high or given["high"])
