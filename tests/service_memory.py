@@ -7,15 +7,17 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from glasshive.maps.services import BackendRow, FrontendRow, Limits
+from glasshive.maps.services import BackendRow, FrontendRow, Limits, Range
 from glasshive.model.service import BackendState, Place
 
 
 class MemoryTables:
     """What ``service.sync`` writes to. After every step ``check`` looks at the tables as a packet would."""
 
-    def __init__(self, frontends: int = 1000, backends: int = 1000, slots: int = 4000) -> None:
-        self.limits = Limits(frontends, backends, slots)
+    def __init__(self, frontends: int = 1000, backends: int = 1000, slots: int = 4000, tables: int = 0) -> None:
+        self.limits = Limits(frontends, backends, slots, tables)
+        self.tables: dict[int, NDArray[np.uint32]] = {}
+        self.kept_ranges: set[Range] = set()
         self.rows: dict[int, BackendRow] = {}
         self.memory = np.zeros(slots, np.uint32)
         self.table: dict[Place, FrontendRow] = {}
@@ -43,6 +45,26 @@ class MemoryTables:
             del self.table[place]
         self._step("delete", places)
 
+    def put_ranges(self, ranges: Sequence[Range]) -> None:
+        self.kept_ranges.update(ranges)
+        self._step("ranges", ranges)
+
+    def delete_ranges(self, ranges: Sequence[Range]) -> None:
+        self.kept_ranges.difference_update(ranges)
+        self._step("delete ranges", ranges)
+
+    def put_table(self, number: int, backends: NDArray[np.uint32]) -> None:
+        assert 0 < number < self.limits.tables
+        self.tables[number] = backends
+        self._step("table", backends)
+
+    def delete_table(self, number: int) -> None:
+        del self.tables[number]
+        self._step("delete table", [number])
+
+    def ranges(self) -> list[Range]:
+        return list(self.kept_ranges)
+
     def backends(self) -> dict[int, BackendRow]:
         return dict(self.rows)
 
@@ -63,8 +85,12 @@ class MemoryTables:
             for one in (row.internal, row.external):
                 for number in self.memory[one.first : one.first + one.size].tolist():
                     assert self.rows[number].state != BackendState.GONE
+                if one.table:
+                    assert one.size
+                    numbers = set(self.tables[one.table].tolist())
+                    assert numbers <= set(self.rows), "a table leads nowhere"
 
-    def _step(self, name: str, what: Sequence[object]) -> None:
-        if what:
+    def _step(self, name: str, what: Sequence[object] | NDArray[np.uint32]) -> None:
+        if len(what):
             self.steps.append(name)
             self.check()

@@ -57,7 +57,7 @@ def slice_of(
 def kernel(cluster: str, node: str) -> ServiceMaps:
     """A node's maps."""
     pins = Path("/sys/fs/bpf/glasshive") / cluster / node / "maps"
-    return ServiceMaps(*(Map.open(pins / name) for name in maps.NAMES))
+    return ServiceMaps({name: Map.open(pins / name) for name in maps.NAMES if (pins / name).exists()})
 
 
 def table(found: maps.ServiceKernel) -> dict[str, str]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from glasshive.model.address import parse
+from glasshive.model.address import Prefix, parse
 from glasshive.model.service import (
     BackendState,
     EndpointSlice,
@@ -21,12 +21,14 @@ from glasshive.model.service import (
     ServiceTables,
 )
 from glasshive.service.desired import desired
+from glasshive.service.sets import REST_S
 from glasshive.service.settings import NodeView, ServiceSettings
 from glasshive.service.slots import expand, shares_of
-from glasshive.service.sync import BACKEND_REST_S, RUN_REST_S, ServiceSync
+from glasshive.service.sync import BACKEND_REST_S, TABLES_PER_FLUSH, ServiceSync
 from service_memory import MemoryTables
 
 NODE = NodeView("node1")
+SETTINGS = ServiceSettings(table_size=251)
 
 
 def ref(number: int) -> ServiceRef:
@@ -41,7 +43,7 @@ def made(number: int, *ends: int, external: int = 0, created: str = "", **more: 
     )  # fmt: skip
     found = tuple(ServiceEndpoint(parse(f"10.244.0.{end}")) for end in ends)
     part = EndpointSlice(one.ref, "a", True, (("", 6, 8080),), found)
-    return desired(replace(one, **more), [part], NODE, ServiceSettings())
+    return desired(replace(one, **more), [part], NODE, SETTINGS)
 
 
 def at(address: str, port: int = 80) -> Place:
@@ -127,14 +129,14 @@ def test_a_backend_of_two_services_is_one_and_lives_as_long_as_either() -> None:
 def test_numbers_and_runs_rest_before_they_are_given_again() -> None:
     clock = Clock()
     kernel = MemoryTables(backends=4, slots=4)
-    sync = ServiceSync(kernel, clock)
+    sync = ServiceSync(kernel, SETTINGS, clock)
     sync.book.set(ref(1), made(1, 1, 2, 3))
     sync.flush()
     sync.book.set(ref(1), made(1, 4))
     sync.flush()
     assert "resting" in sync.trouble
     assert kernel.members(at("10.96.0.1")) == [], "an old set without its backends would be worse"
-    clock.now += BACKEND_REST_S + RUN_REST_S
+    clock.now += BACKEND_REST_S + REST_S
     sync.flush()
     assert not sync.trouble
     assert kernel.members(at("10.96.0.1")) == [at("10.244.0.4", 8080)]
@@ -162,6 +164,77 @@ def test_weights_are_kept_in_proportion() -> None:
     assert shares == [66, 1, 33]
 
 
+def test_tables_of_callers_from_outside() -> None:
+    kernel = MemoryTables(tables=64)
+    sync = ServiceSync(kernel, SETTINGS)
+    for number in range(1, TABLES_PER_FLUSH + 5):
+        sync.book.set(ref(number), made(number, number, number + 1, external=number, algorithm="maglev"))
+    sync.flush()
+    assert sync.unfinished
+    assert len(kernel.tables) == TABLES_PER_FLUSH
+    sync.flush()
+    assert not sync.unfinished
+    row = kernel.table[at("192.0.2.3")]
+    assert row.external.table
+    assert not row.internal.table
+    assert {kernel.rows[one].place for one in kernel.tables[row.external.table].tolist()} == set(
+        kernel.members(at("192.0.2.3"))
+    )
+    assert not kernel.table[at("10.96.0.3")].external.table
+    before = {place: row.external.table for place, row in kernel.table.items()}
+    sync = ServiceSync(kernel, SETTINGS)
+    for number in range(1, TABLES_PER_FLUSH + 5):
+        sync.book.set(ref(number), made(number, number, number + 1, external=number, algorithm="maglev"))
+    sync.resync()
+    while sync.unfinished:
+        sync.flush()
+    assert {place: row.external.table for place, row in kernel.table.items()} == before
+    for number in range(1, TABLES_PER_FLUSH + 5):
+        sync.book.remove(ref(number))
+    sync.flush()
+    assert not kernel.tables
+    assert not sync.counts()["maglevTables"]
+
+
+def test_source_ranges_come_before_and_go_after_their_frontends() -> None:
+    kernel = MemoryTables()
+    sync = ServiceSync(kernel)
+    ranges = tuple(Prefix.parse(text) for text in ("192.0.2.0/24", "198.51.100.7"))
+    tables = made(1, 1, external=1)
+    limited = tables._replace(frontends=tuple(one._replace(source_ranges=ranges) for one in tables.frontends[1:]))
+    sync.book.set(ref(1), limited)
+    sync.flush()
+    assert kernel.steps == ["backends", "slots", "ranges", "frontends"]
+    number = kernel.table[at("192.0.2.1")].id
+    assert kernel.kept_ranges == {(number, one) for one in ranges}
+    kernel.put_ranges([(4711, ranges[0])])
+    kernel.steps.clear()
+    sync = ServiceSync(kernel)
+    sync.book.set(ref(1), limited)
+    sync.resync()
+    assert kernel.kept_ranges == {(number, one) for one in ranges}
+    sync.book.remove(ref(1))
+    sync.flush()
+    assert kernel.steps == ["delete ranges", "delete", "delete ranges", "backends"]
+    assert not kernel.kept_ranges
+
+
+def test_clients_are_parted_from_backends_that_left() -> None:
+    kernel = MemoryTables()
+    sync = ServiceSync(kernel)
+    sync.book.set(ref(1), made(1, 1, 2, affinity_s=60))
+    sync.flush()
+    number = kernel.table[at("10.96.0.1")].id
+    left = sync.number_of(at("10.244.0.2", 8080))
+    assert sync.affinities() == {number: 60}
+    told = []
+    sync.on_gone.append(told.extend)
+    sync.book.set(ref(1), made(1, 1, 3, affinity_s=60))
+    sync.flush()
+    assert sync.parted == {(number, left)}
+    assert [row.place for row in told] == [at("10.244.0.2", 8080)]
+
+
 SERVICES = st.dictionaries(
     st.integers(1, 6), st.tuples(st.lists(st.integers(1, 9), max_size=4, unique=True), st.sampled_from([0, 0, 1, 2])),
     max_size=6,
@@ -174,13 +247,13 @@ def test_any_churn_with_restarts_ends_where_one_step_would(
     worlds: list[dict[int, tuple[list[int], int]]], restarts: list[bool]
 ) -> None:
     kernel, clock = MemoryTables(), Clock()
-    sync = ServiceSync(kernel, clock)
+    sync = ServiceSync(kernel, SETTINGS, clock)
     sync.adopt()
     numbers: dict[Place, int] = {}
     for step, world in enumerate(worlds):
         clock.now += 10
         if restarts[step]:
-            sync = ServiceSync(kernel, clock)
+            sync = ServiceSync(kernel, SETTINGS, clock)
             sync.adopt()
         for number in range(1, 7):
             if number in world:

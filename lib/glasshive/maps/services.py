@@ -1,4 +1,4 @@
-"""The maps ``frontends``, ``backends`` and ``backend_slots`` (``bpf/types/service.h``).
+"""The maps ``frontends``, ``backends``, ``backend_slots`` and ``source_ranges`` (``bpf/types/service.h``).
 
 ``backends`` and ``backend_slots`` are memory that the kernel shares with us: many rows go in with one numpy store.
 Whoever writes keeps the order backends, slots, frontends, and takes away in the opposite one.
@@ -7,7 +7,7 @@ Whoever writes keeps the order backends, slots, frontends, and takes away in the
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -15,20 +15,23 @@ from numpy.typing import NDArray
 
 from glasshive.bpf import Map
 from glasshive.bpf.layout import Records
-from glasshive.errors import BpfError, ExhaustedError
+from glasshive.errors import BpfError, NotFoundError
+from glasshive.maps.maglev import NAME as TABLES
+from glasshive.maps.maglev import MaglevTables
 from glasshive.maps.memory import memory_of
-from glasshive.model.address import Address
+from glasshive.model.address import Address, Prefix
 from glasshive.model.service import Backend, BackendState, Place
 
 FRONTENDS, BACKENDS, SLOTS = "frontends", "backends", "backend_slots"
-NAMES = (FRONTENDS, BACKENDS, SLOTS)
-"""The maps in the order in which ``ServiceMaps`` takes them."""
+RANGES = "source_ranges"
+NAMES = (FRONTENDS, BACKENDS, SLOTS, RANGES, TABLES)
 LOCAL = 1
 """``GH_BACKEND_LOCAL``."""
 
 _KEY = struct.Struct(">16sHB5x")
 _VALUE = struct.Struct("=IIIIIIIIHB5x")
 _ROW = struct.Struct("=16s2sBBBBH")
+_RANGE = struct.Struct("=II16s")
 
 
 class SetRow(NamedTuple):
@@ -66,6 +69,12 @@ class Limits(NamedTuple):
     frontends: int
     backends: int
     slots: int
+    tables: int = 0
+    """One more than there may be Maglev tables; 0: the datapath has none."""
+
+
+Range = tuple[int, Prefix]
+"""A frontend's id, and from where it may be called."""
 
 
 class ServiceKernel(Protocol):
@@ -85,6 +94,21 @@ class ServiceKernel(Protocol):
     def delete_frontends(self, places: Sequence[Place]) -> None:
         """Take frontends away."""
 
+    def put_ranges(self, ranges: Sequence[Range]) -> None:
+        """Write source ranges."""
+
+    def delete_ranges(self, ranges: Sequence[Range]) -> None:
+        """Take source ranges away."""
+
+    def put_table(self, number: int, backends: NDArray[np.uint32]) -> None:
+        """Write a Maglev table, numbers of backends by slot."""
+
+    def delete_table(self, number: int) -> None:
+        """Take a Maglev table away."""
+
+    def ranges(self) -> list[Range]:
+        """All source ranges."""
+
     def backends(self) -> dict[int, BackendRow]:
         """All backends, those that are gone but rest included."""
 
@@ -98,13 +122,19 @@ class ServiceKernel(Protocol):
 class ServiceMaps:
     """Typed face of the kernel's maps. One writer at a time."""
 
-    def __init__(self, frontends: Map, backends: Map, slots: Map) -> None:
-        self.kernel = (frontends, backends, slots)
-        self.limits = Limits(frontends.max_entries, backends.max_entries, slots.max_entries)
-        self._frontends = frontends
+    def __init__(self, maps: Mapping[str, Map]) -> None:
+        try:
+            self._frontends, backends, slots = (maps[name] for name in (FRONTENDS, BACKENDS, SLOTS))
+        except KeyError as error:
+            raise NotFoundError(f"the datapath objects have no map {error}", hint="rebuild with `make bpf`") from None
+        self._ranges = maps.get(RANGES)
+        self.tables = MaglevTables(maps[TABLES]) if TABLES in maps else None
+        self.limits = Limits(
+            self._frontends.max_entries, backends.max_entries, slots.max_entries, self.tables.most if self.tables else 0
+        )
         self._rows = memory_of(backends).view(f"V{_ROW.size}").reshape(-1)
         self._slots: NDArray[np.uint32] = memory_of(slots).view(np.uint32)[:, 0]
-        _compare(frontends, backends)
+        _compare(self._frontends, backends)
 
     def put_backends(self, rows: Sequence[tuple[int, BackendRow]]) -> None:
         """Write backends by number."""
@@ -136,6 +166,33 @@ class ServiceMaps:
         if places:
             self._frontends.delete(self._keys(places))
 
+    def put_ranges(self, ranges: Sequence[Range]) -> None:
+        """Write source ranges. ExhaustedError."""
+        if ranges and self._ranges is not None:
+            self._ranges.update(self._range_keys(self._ranges, ranges), np.ones(1, np.uint8))
+
+    def delete_ranges(self, ranges: Sequence[Range]) -> None:
+        """Take source ranges away."""
+        if ranges and self._ranges is not None:
+            self._ranges.delete(self._range_keys(self._ranges, ranges))
+
+    def put_table(self, number: int, backends: NDArray[np.uint32]) -> None:
+        """Write a Maglev table, numbers of backends by slot."""
+        if self.tables is not None:
+            self.tables.put(number, backends)
+
+    def delete_table(self, number: int) -> None:
+        """Take a Maglev table away."""
+        if self.tables is not None:
+            self.tables.delete(number)
+
+    def ranges(self) -> list[Range]:
+        """All source ranges."""
+        if self._ranges is None:
+            return []
+        keys, _ = self._ranges.items()
+        return [(one[1], Prefix(one[0] - 32, Address(one[2]))) for one in _RANGE.iter_unpack(keys.tobytes())]
+
     def backends(self) -> dict[int, BackendRow]:
         """All backends, those that are gone but rest included."""
         raw = self._rows.view(np.uint64).reshape(-1, _ROW.size // 8)
@@ -155,6 +212,11 @@ class ServiceMaps:
 
     def _keys(self, places: Iterable[Place]) -> Records:
         return np.frombuffer(b"".join([_KEY.pack(*place) for place in places]), self._frontends.key_dtype)
+
+    @staticmethod
+    def _range_keys(kernel: Map, ranges: Sequence[Range]) -> Records:
+        packed = b"".join([_RANGE.pack(32 + one.length, number, one.address) for number, one in ranges])
+        return np.frombuffer(packed, kernel.key_dtype)
 
 
 def row_of(place: Place, backend: Backend, zone: int) -> BackendRow:
@@ -207,9 +269,3 @@ def _compare(frontends: Map, backends: Map) -> None:
     wanted = ([place.address, 0x1234, 6], [[1, 4], [2, 5], [3, 6]], [7, 8, 9, 10], [0x1234, 6, 1, 2, 3, 4])
     if told != wanted:
         raise BpfError("types/service.h and maps/services.py differ", hint="rebuild with `make bpf`")
-
-
-def check_room(name: str, wanted: int, limit: int) -> None:
-    """ExhaustedError when a map cannot hold that much."""
-    if wanted > limit:
-        raise ExhaustedError(f"map {name} is full: {limit} entries, {wanted} are wanted")

@@ -10,22 +10,24 @@ Nothing is remembered outside of the kernel: ``adopt`` reads the tables that an 
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from glasshive.errors import ExhaustedError
-from glasshive.maps.services import BackendRow, FrontendRow, ServiceKernel, SetRow, gone, row_of
-from glasshive.model.service import BackendSet, BackendState, Frontend, Place
+from glasshive.maps.services import BackendRow, FrontendRow, Range, ServiceKernel, SetRow, gone, row_of
+from glasshive.model.address import Prefix
+from glasshive.model.service import BackendState, Frontend, FrontendFlag, Place
 from glasshive.service.book import Book, Changes
-from glasshive.service.numbers import Clock, Numbers, Runs
-from glasshive.service.slots import expand
+from glasshive.service.numbers import Clock, Numbers
+from glasshive.service.sets import Sets
+from glasshive.service.settings import ServiceSettings
 
 BACKEND_REST_S = 120.0
 """How long a backend's number rests: connections that were made with it are told so meanwhile."""
-RUN_REST_S = 1.0
-"""How long a run of slots rests: far longer than a packet takes through a program."""
 ID_REST_S = 120.0
-NO_SET = SetRow()
+TABLES_PER_FLUSH = 16
+"""How many Maglev tables are made at once: about 1.3 ms each of the usual size, for which everybody else waits."""
+_MAGLEV, _AFFINITY = int(FrontendFlag.MAGLEV), int(FrontendFlag.AFFINITY)
 
 
 class Written(NamedTuple):
@@ -36,35 +38,46 @@ class Written(NamedTuple):
     frontends: int = 0
     deleted: int = 0
     gone: int = 0
+    tables: int = 0
 
 
-@dataclass(slots=True)
-class _Run:
-    row: SetRow
-    users: int = 0
+class _Todo:
+    """What one flush will write, and take away after that."""
+
+    def __init__(self) -> None:
+        self.rows: list[tuple[Place, FrontendRow]] = []
+        self.dropped: list[Place] = []
+        self.stale: list[SetRow] = []
+        self.ranges: list[Range] = []
+        self.old_ranges: list[Range] = []
 
 
 class ServiceSync:
     """Takes what changed in ``book`` and writes it."""
 
-    def __init__(self, kernel: ServiceKernel, clock: Clock = time.monotonic) -> None:
+    def __init__(
+        self, kernel: ServiceKernel, settings: ServiceSettings | None = None, clock: Clock = time.monotonic
+    ) -> None:
         self.book = Book()
         self.trouble = ""
         """Why something is not in the tables; "" if everything is."""
+        self.on_gone: list[Callable[[Sequence[BackendRow]], object]] = []
+        """Told of backends that no connection may go to any more."""
+        self.parted: set[tuple[int, int]] = set()
+        """(frontend, backend) that clients with affinity must not go back to; whoever forgets them empties it."""
         self._kernel = kernel
-        limits = kernel.limits
         self._ids = Numbers("frontend", 2**32 - 1, ID_REST_S, clock)
-        self._numbers = Numbers("backend", limits.backends - 1, BACKEND_REST_S, clock)
-        self._runs = Runs("slots of backends", limits.slots, RUN_REST_S, clock)
+        self._numbers = Numbers("backend", kernel.limits.backends - 1, BACKEND_REST_S, clock)
+        self._sets = Sets(kernel.limits, settings or ServiceSettings(), clock)
         self._backends: dict[Place, int] = {}
         self._rows: dict[int, BackendRow] = {}
         self._frontends: dict[Place, FrontendRow] = {}
-        self._run_of: dict[tuple[int, ...], _Run] = {}
-        self._content: dict[int, tuple[int, ...]] = {}
-        """First slot of a run -> numbers in it."""
+        self._ranges: dict[int, frozenset[Prefix]] = {}
         self._zones: dict[str, int] = {}
         self._adopted: Changes | None = None
+        self._orphans: list[Range] = []
         self._left_out: set[Place] = set()
+        self._late: set[Place] = set()
 
     # -- looking
 
@@ -78,19 +91,29 @@ class ServiceSync:
 
     def counts(self) -> dict[str, int]:
         """How much is in use."""
-        slots = sum(one.row.size for one in self._run_of.values())
         return {
             "frontends": len(self._frontends),
             "backends": len(self._backends),
-            "slots": slots,
+            "slots": self._sets.slots_in_use(),
+            "maglevTables": self._sets.tables_in_use(),
+            "sourceRanges": sum(len(one) for one in self._ranges.values()),
             "restingBackends": self._numbers.resting,
         }
+
+    def affinities(self) -> dict[int, int]:
+        """How long each frontend with session affinity remembers a client, by id."""
+        return {row.id: row.affinity_s for row in self._frontends.values() if row.flags & _AFFINITY}
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether another flush is needed at once, because the last one had enough to do."""
+        return bool(self._late)
 
     # -- taking over
 
     def adopt(self) -> int:
         """Learn what the kernel holds, before the first flush; how many frontends that are."""
-        rows, slots = self._kernel.backends(), self._kernel.slots()
+        rows = self._kernel.backends()
         self._frontends = self._kernel.frontends()
         alive = {number: row for number, row in rows.items() if row.state != BackendState.GONE}
         self._rows = dict(rows)
@@ -98,18 +121,21 @@ class ServiceSync:
         kept = set(self._backends.values())
         self._numbers.adopt(kept, (number for number in rows if number not in kept))
         self._ids.adopt(row.id for row in self._frontends.values())
-        runs = [one for row in self._frontends.values() for one in (row.internal, row.external) if one.size]
-        self._runs.adopt((one.first, one.size) for one in runs)
-        self._run_of, self._content = {}, {}
-        for one in runs:
-            content = tuple(slots[one.first : one.first + one.size].tolist())
-            self._content[one.first] = content
-            self._run_of.setdefault(content, _Run(SetRow(one.first, one.size)))
-        for row in self._frontends.values():
-            for one in {row.internal, row.external}:
-                self._use(one, 1)
+        used = [one for row in self._frontends.values() for one in dict.fromkeys((row.internal, row.external))]
+        self._sets.adopt(used, self._kernel.slots(), {number: row.place for number, row in rows.items()})
+        self._adopt_ranges()
         self._adopted = Changes(dict.fromkeys(self._frontends), dict.fromkeys(self._backends))
         return len(self._frontends)
+
+    def _adopt_ranges(self) -> None:
+        known: dict[int, set[Prefix]] = {row.id: set() for row in self._frontends.values()}
+        self._orphans = []
+        for number, prefix in self._kernel.ranges():
+            if number in known:
+                known[number].add(prefix)
+            else:
+                self._orphans.append((number, prefix))
+        self._ranges = {number: frozenset(found) for number, found in known.items() if found}
 
     def resync(self) -> Written:
         """Read the kernel's tables again and mend whatever is other than wanted."""
@@ -120,28 +146,44 @@ class ServiceSync:
 
     def flush(self) -> Written:
         """Write what changed. What does not fit is left out, told in ``trouble``, and tried again each time."""
-        changes = self.book.take()
-        if self._adopted is not None:
-            first, self._adopted = self._adopted, None
-            changes = Changes({**first.frontends, **self.book.frontends()}, {**first.backends, **self.book.backends()})
-        elif self._left_out:
-            changes = self._with_left_out(changes)
+        changes = self._changes()
         if not changes.frontends and not changes.backends:
             return Written()
         self.trouble = ""
-        self._left_out = set()
+        self._left_out, self._late = set(), set()
         fresh = self._number_backends(changes)
         self._kernel.put_backends(fresh)
-        runs: list[tuple[int, tuple[int, ...]]] = []
-        rows, dropped, stale = self._frontend_rows(changes, runs)
-        self._kernel.put_slots(self._in_use(runs))
-        self._kernel.put_frontends(rows)
-        self._kernel.delete_frontends(dropped)
-        for one in stale:
-            self._use(one, -1)
+        todo = _Todo()
+        self._decide(changes, todo)
+        sets = self._sets
+        sets.settle()
+        runs, tables = list(sets.new_runs.items()), dict(sets.new_tables)
+        sets.new_runs, sets.new_tables = {}, {}
+        self._kernel.put_slots(runs)
+        for number, backends in tables.items():
+            self._kernel.put_table(number, backends)
+        self._kernel.put_ranges(todo.ranges)
+        self._kernel.put_frontends(todo.rows)
+        self._kernel.delete_frontends(todo.dropped)
+        self._kernel.delete_ranges([*todo.old_ranges, *self._orphans])
+        self._orphans = []
+        for one in todo.stale:
+            sets.use(one, -1)
+        for number in sets.old_tables:
+            self._kernel.delete_table(number)
+        sets.old_tables = []
         ended = self._end_backends(changes)
-        self._kernel.put_backends(ended)
-        return Written(len(fresh), sum(len(one[1]) for one in runs), len(rows), len(dropped), len(ended))
+        slots = sum(len(content) for _, content in runs)
+        return Written(len(fresh), slots, len(todo.rows), len(todo.dropped), ended, len(tables))
+
+    def _changes(self) -> Changes:
+        changes = self.book.take()
+        if self._adopted is not None:
+            first, self._adopted = self._adopted, None
+            return Changes({**first.frontends, **self.book.frontends()}, {**first.backends, **self.book.backends()})
+        for place in self._late:
+            changes.frontends.setdefault(place, self.book.frontends().get(place))
+        return self._with_left_out(changes) if self._left_out else changes
 
     def _with_left_out(self, changes: Changes) -> Changes:
         """Places that found no room are looked at again, with everything that leads to them."""
@@ -172,80 +214,79 @@ class ServiceSync:
                 fresh.append((number, row))
         return fresh
 
-    def _frontend_rows(
-        self, changes: Changes, runs: list[tuple[int, tuple[int, ...]]]
-    ) -> tuple[list[tuple[Place, FrontendRow]], list[Place], list[SetRow]]:
-        """Rows to write, places to take away, and sets that lose a user; new runs are added to ``runs``."""
-        rows: list[tuple[Place, FrontendRow]] = []
-        dropped: list[Place] = []
-        stale: list[SetRow] = []
+    def _decide(self, changes: Changes, todo: _Todo) -> None:
         for place, frontend in changes.frontends.items():
             before = self._frontends.get(place)
             made = None
             if frontend is not None:
                 try:
-                    made = self._frontend_row(frontend, before, runs)
+                    made = self._frontend_row(frontend, before)
                 except ExhaustedError as error:
                     self._leave_out(place, error)
                     continue  # what is there stays
+                self._decide_ranges(made.id, frozenset(frontend.source_ranges), todo)
             if made == before:
                 continue
             if before is not None:
-                stale.extend({before.internal, before.external})
+                todo.stale.extend(dict.fromkeys((before.internal, before.external)))
+                self._part(before, made)
             if made is None:
-                dropped.append(place)
-                self._ids.release(self._frontends.pop(place).id)
+                todo.dropped.append(place)
+                number = self._frontends.pop(place).id
+                self._decide_ranges(number, frozenset(), todo)
+                self._ids.release(number)
                 continue
-            for one in {made.internal, made.external}:
-                self._use(one, 1)
+            for one in dict.fromkeys((made.internal, made.external)):
+                self._sets.use(one, 1)
             self._frontends[place] = made
-            rows.append((place, made))
-        return rows, dropped, stale
+            todo.rows.append((place, made))
 
-    def _frontend_row(
-        self, frontend: Frontend, before: FrontendRow | None, runs: list[tuple[int, tuple[int, ...]]]
-    ) -> FrontendRow:
+    def _frontend_row(self, frontend: Frontend, before: FrontendRow | None) -> FrontendRow:
         if before is None and len(self._frontends) >= self._kernel.limits.frontends:
             raise ExhaustedError(f"map frontends is full: {self._kernel.limits.frontends} entries")
-        internal = self._set(frontend.internal, runs)
-        external = internal if frontend.external is frontend.internal else self._set(frontend.external, runs)
+        sets, numbers = self._sets, self._backends
+        internal = sets.row(frontend.internal, numbers)
+        external = internal
+        if frontend.external is not frontend.internal:
+            external = sets.row(frontend.external, numbers)
+        if frontend.flags & _MAGLEV:
+            if sets.knows_table(frontend.external) or len(sets.new_tables) < TABLES_PER_FLUSH:
+                external = self._with_table(external, frontend)
+            else:
+                self._late.add(frontend.place)  # meanwhile any backend is chosen, or one by the old table
+                if before is not None and before.external.table and external.size:
+                    external = external._replace(table=before.external.table)
         number = self._ids.take() if before is None else before.id
         return FrontendRow(internal, external, number, frontend.affinity_s, frontend.flags, frontend.type)
 
-    def _set(self, members: BackendSet, runs: list[tuple[int, tuple[int, ...]]]) -> SetRow:
-        """The run that holds these backends, a new one if there is none."""
-        found = [(self._backends[place], weight) for place, weight in members if place in self._backends]
-        if not found:
-            return NO_SET
-        content = expand(found)
-        run = self._run_of.get(content)
-        if run is None:
-            run = _Run(SetRow(self._runs.take(len(content)), len(content)))
-            self._run_of[content] = run
-            self._content[run.row.first] = content
-            runs.append((run.row.first, content))
-        return run.row
+    def _with_table(self, row: SetRow, frontend: Frontend) -> SetRow:
+        """Without room for another table backends are chosen at random: better than not at all."""
+        try:
+            return self._sets.with_table(row, frontend.external, self._backends)
+        except ExhaustedError as error:
+            self.trouble = str(error)
+            return row
 
-    def _use(self, row: SetRow, more: int) -> None:
-        """A frontend begins or ceases to point to a run; one without users is given back."""
-        if not row.size:
+    def _decide_ranges(self, number: int, wanted: frozenset[Prefix], todo: _Todo) -> None:
+        known = self._ranges.get(number, frozenset())
+        if wanted == known:
             return
-        content = self._content[row.first]
-        run = self._run_of[content]
-        run.users += more
-        if run.users <= 0:
-            del self._run_of[content], self._content[row.first]
-            self._runs.release(row.first, row.size)
+        todo.ranges.extend((number, one) for one in sorted(wanted - known))
+        todo.old_ranges.extend((number, one) for one in sorted(known - wanted))
+        if wanted:
+            self._ranges[number] = wanted
+        else:
+            del self._ranges[number]
 
-    def _in_use(self, runs: list[tuple[int, tuple[int, ...]]]) -> list[tuple[int, tuple[int, ...]]]:
-        """New runs without those of frontends that found no room in the end: these are given back."""
-        for first, content in [one for one in runs if not self._run_of[one[1]].users]:
-            runs.remove((first, content))
-            del self._run_of[content], self._content[first]
-            self._runs.release(first, len(content))
-        return runs
+    def _part(self, before: FrontendRow, made: FrontendRow | None) -> None:
+        """Note whom clients with affinity must not go back to."""
+        if not before.flags & _AFFINITY:
+            return
+        kept = self._sets.numbers(made.internal, made.external) if made is not None else set()
+        gone_from = self._sets.numbers(before.internal, before.external) - kept
+        self.parted.update((before.id, number) for number in gone_from)
 
-    def _end_backends(self, changes: Changes) -> list[tuple[int, BackendRow]]:
+    def _end_backends(self, changes: Changes) -> int:
         ended = []
         for place, backend in changes.backends.items():
             number = self._backends.pop(place, None) if backend is None else None
@@ -253,7 +294,11 @@ class ServiceSync:
                 self._rows[number] = gone(self._rows[number])
                 ended.append((number, self._rows[number]))
                 self._numbers.release(number)
-        return ended
+        self._kernel.put_backends(ended)
+        if ended:
+            for told in self.on_gone:
+                told([row for _, row in ended])
+        return len(ended)
 
     def _leave_out(self, place: Place, error: ExhaustedError) -> None:
         self._left_out.add(place)

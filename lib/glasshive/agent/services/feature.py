@@ -14,12 +14,13 @@ from typing import Any
 
 from glasshive.agent import background
 from glasshive.agent.datapath import Datapath
-from glasshive.agent.objects import needed
+from glasshive.agent.services import affinity
+from glasshive.agent.services.health import HealthPorts
 from glasshive.agent.services.sources import ServiceSources
 from glasshive.agent.view import ClusterView
 from glasshive.errors import DeadlineError, GlasshiveError
 from glasshive.kube.client import Client
-from glasshive.maps import services as maps
+from glasshive.maps.affinity import NAME as AFFINITY
 from glasshive.maps.services import ServiceMaps
 from glasshive.model.address import parse
 from glasshive.model.endpoint import PodRef
@@ -30,8 +31,10 @@ from glasshive.service.desired import desired, host_ports
 from glasshive.service.settings import NodeView, ServiceSettings
 from glasshive.service.sync import ServiceSync
 
-RESYNC_SECONDS = 30.0
-"""How often the kernel's tables are compared with what is wanted."""
+COMPARE_SECONDS, COMPARE_MANY_SECONDS = 30.0, 600.0
+"""How often the kernel's tables are compared with what is wanted, and how often when they hold ``MANY`` frontends:
+that takes about 20 microseconds for each, and everybody else waits meanwhile."""
+MANY = 2000
 RETRY_SECONDS = 1.0
 """How soon tables that could not be written are tried again."""
 ZONE = "topology.kubernetes.io/zone"
@@ -50,13 +53,18 @@ class ServicesFeature:
             frozenset(parse(text) for text in config.host_services),
         )  # fmt: skip
         self.sources = ServiceSources(client, self._on_service)
-        self.sync = ServiceSync(ServiceMaps(*(needed(datapath.objects, "maps", name) for name in maps.NAMES)))
+        self.kernel = ServiceMaps(datapath.objects.maps)
+        self.sync = ServiceSync(self.kernel, settings)
+        self.health = HealthPorts(self._local_endpoints)
         self.trouble = ""
+        self._affinity = datapath.objects.maps.get(AFFINITY)
+        self._health_ports: dict[ServiceRef, int] = {}
         self._view = view
         self._dirty: dict[ServiceRef, None] = {}
         self._due = False
         self._built = asyncio.Event()
-        self._failed = asyncio.Event()
+        self._failed = False
+        self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._last_ms = 0.0
         self._built_ms = 0.0
@@ -68,11 +76,13 @@ class ServicesFeature:
         self._view.on_node(self._on_node)
         self._view.on_pod(self._on_pod)
         self.sources.start()
+        self.health.start()
         self._task = background.start(self._run(), "services")
 
     async def stop(self) -> None:
         """Stop following; what is in the tables stays in force."""
         await background.stop(self._task)
+        await self.health.stop()
         await self.sources.stop()
 
     async def wait_built(self, seconds: float) -> None:
@@ -92,7 +102,8 @@ class ServicesFeature:
             "findings": sum(len(one.findings) for one in self.sources.services()),
             "builtInMs": self._built_ms,
             "lastChangeMs": self._last_ms,
-            "trouble": self.trouble or self.sync.trouble,
+            "healthCheckNodePorts": {str(port): str(ref) for port, ref in sorted(self.health.ports().items())},
+            "trouble": self.trouble or self.sync.trouble or next(iter(self.health.trouble.values()), ""),
         }
 
     async def _run(self) -> None:
@@ -102,15 +113,27 @@ class ServicesFeature:
                 await self._view.wait_synced(10.0)
         self._build()
         self._built.set()
+        compared = time.monotonic()
         while True:
-            patience = RETRY_SECONDS if self._failed.is_set() else RESYNC_SECONDS
-            if not self._failed.is_set():
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._failed.wait(), patience)
-                    continue
-            else:
-                await asyncio.sleep(patience)
-            self._resync()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wake.wait(), COMPARE_SECONDS)
+            self._wake.clear()
+            if self._failed:
+                await asyncio.sleep(RETRY_SECONDS)
+            patience = COMPARE_SECONDS if self.sync.counts()["frontends"] < MANY else COMPARE_MANY_SECONDS
+            if self._failed or time.monotonic() - compared > patience:
+                compared = time.monotonic()
+                self._resync()
+            await self._forget_clients()
+
+    async def _forget_clients(self) -> None:
+        if self._affinity is None:
+            return
+        gone, self.sync.parted = self.sync.parted, set()
+        try:
+            await asyncio.to_thread(affinity.forget, self._affinity, self.sync.affinities(), gone)
+        except GlasshiveError as error:
+            log.error("clients with affinity are not forgotten: %s", error)  # noqa: TRY400 - the text says everything
 
     def _build(self) -> None:
         began = time.perf_counter()
@@ -127,7 +150,8 @@ class ServicesFeature:
             self._note_failure(error)
             return
         self.trouble = ""
-        self._failed.clear()
+        self._failed = False
+        self._after_writing()
         if any(done):
             log.info("service tables: %s", done)
 
@@ -168,18 +192,35 @@ class ServicesFeature:
         dirty, self._dirty = self._dirty, {}
         for ref in dirty:
             self._compute(ref)
-        if self._failed.is_set():
+        if self._failed:
             return  # the next look at the whole does it
         try:
             done = self.sync.flush()
         except GlasshiveError as error:
             self._note_failure(error)
             return
+        self._after_writing()
         if any(done):
             self._last_ms = round((time.perf_counter() - began) * 1000, 3)
 
+    def _after_writing(self) -> None:
+        if self.sync.unfinished:
+            self._soon()
+        if self.sync.parted:
+            self._wake.set()
+        self.health.set({port: ref for ref, port in self._health_ports.items()})
+
+    def _local_endpoints(self, ref: ServiceRef) -> int:
+        """How many ready endpoints of a Service are on this node."""
+        slices = self.sources.slices(ref)
+        return len({one.address for part in slices for one in part.endpoints if one.ready and one.node == self.node.name
+                    and part.ipv4 == slices[0].ipv4})  # fmt: skip
+
     def _compute(self, ref: ServiceRef) -> None:
         service = self.sources.service(ref)
+        self._health_ports.pop(ref, None)
+        if service is not None and service.health_port and service.external_local:
+            self._health_ports[ref] = service.health_port
         if service is None:
             self.sync.book.remove(ref)
         else:
@@ -188,7 +229,8 @@ class ServicesFeature:
     def _note_failure(self, error: GlasshiveError) -> None:
         log.error("services are not in the tables as they should be: %s", error)
         self.trouble = str(error)
-        self._failed.set()
+        self._failed = True
+        self._wake.set()
 
 
 def _zone(node: NodeFacts) -> str:
