@@ -39,3 +39,11 @@ def with_condition(
 def without_condition(conditions: Iterable[Object], kind: str) -> list[Object]:
     """Return the conditions without one type."""
     return [c for c in conditions if c.get("type") != kind]
+
+
+def conditions_patch(before: Iterable[Object], wanted: Iterable[Object]) -> list[Object]:
+    """Return the strategic merge patch of a list of conditions: only what differs, so that others' are left alone."""
+    known = {one["type"]: one for one in before}
+    listed = {one["type"]: one for one in wanted}
+    changed = [one for kind, one in listed.items() if known.get(kind) != one]
+    return changed + [{"$patch": "delete", "type": kind} for kind in known if kind not in listed]

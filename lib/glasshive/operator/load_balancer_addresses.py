@@ -18,7 +18,7 @@ from glasshive.ipam.pool_conflicts import Reserved
 from glasshive.kube.informer import EventType
 from glasshive.kube.objects import Key, Object, is_terminating, key_of
 from glasshive.model.span import Span, number, text_of
-from glasshive.operator.conditions import with_condition, without_condition
+from glasshive.operator.conditions import conditions_patch, with_condition, without_condition
 from glasshive.operator.controller import Context, Controller
 from glasshive.operator.node_addresses import pod_cidrs
 
@@ -175,10 +175,11 @@ class LoadBalancerAddressController(Controller):
         status: Object = {}
         if ingress is not None:
             status["loadBalancer"] = {"ingress": ingress or None}
-        if conditions != ((service.get("status") or {}).get("conditions") or []):
-            status["conditions"] = conditions
+        changed = conditions_patch((service.get("status") or {}).get("conditions") or [], conditions)
+        if changed:
+            status["conditions"] = changed
         if status:
-            await self._services.patch(service, {"status": status}, subresource="status")
+            await self._services.patch(service, {"status": status}, kind="strategic", subresource="status")
 
 
 def ingress_of(service: Object) -> tuple[int, ...]:

@@ -39,6 +39,7 @@ from glasshive.operator.node_lifecycle import NodeLifecycleController
 from glasshive.operator.replica_set import ReplicaSetController
 from glasshive.operator.scheduler import Scheduler
 from glasshive.operator.service_account import ServiceAccountController
+from glasshive.operator.service_faults import ServiceFaultController
 from glasshive.operator.stateful_set import StatefulSetController
 from glasshive.operator.taint_eviction import TaintEvictionController
 
@@ -78,6 +79,7 @@ class Operator:
             EndpointsController(context),
             LoadBalancerController(context),
             LoadBalancerAddressController(context),
+            ServiceFaultController(context),
             NodeLifecycleController(context),
             TaintEvictionController(context),
             DisruptionController(context),
