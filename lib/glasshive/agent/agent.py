@@ -27,6 +27,7 @@ from glasshive.agent.features import FEATURES, AgentContext, Feature
 from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.policy.feature import PolicyFeature
 from glasshive.agent.services.feature import ServicesFeature
+from glasshive.agent.services.redirects import LocalRedirects
 from glasshive.agent.view import ClusterView
 from glasshive.api.resources import NODE
 from glasshive.errors import ApiError, DeadlineError
@@ -52,6 +53,7 @@ class Agent:
     identities: PodIdentities
     policy: PolicyFeature
     services: ServicesFeature
+    redirects: LocalRedirects
 
     def __init__(self, config: AgentConfig, client: Client | None = None) -> None:
         self.config = config
@@ -76,7 +78,8 @@ class Agent:
         self.services = ServicesFeature(self.client, self.datapath, self.view, self.config.services)
         self.cni = CniServer(self.datapath, self.identities.identity_of, self.policy)
         self.cni.ready = lambda: "" if self.ready.is_set() else "its agent is starting"
-        parts = self.datapath, self.view, self.identities, self.policy, self.services, self.drops
+        self.redirects = LocalRedirects(self.client, self.config.node, self.services)
+        parts = self.datapath, self.view, self.identities, self.policy, self.services, self.redirects, self.drops
         context = AgentContext(self.config, self.client, *parts)
         for name, make in FEATURES:
             feature = make(context)

@@ -21,6 +21,7 @@ from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.policy.feature import PolicyFeature
 from glasshive.agent.service_identities import ServiceIdentities
 from glasshive.agent.services.feature import ServicesFeature
+from glasshive.agent.services.redirects import LocalRedirects
 from glasshive.agent.view import ClusterView
 from glasshive.kube.client import Client
 
@@ -49,6 +50,7 @@ class AgentContext:
     identities: PodIdentities
     policy: PolicyFeature
     services: ServicesFeature
+    redirects: LocalRedirects
     drops: DropWatch
 
     @property
@@ -62,6 +64,7 @@ FEATURES: tuple[tuple[str, Callable[[AgentContext], Feature]], ...] = (
     ("policy", lambda context: context.policy),
     ("identity", lambda context: context.identities),
     ("services", lambda context: context.services),
+    ("local-redirect", lambda context: context.redirects),
     ("service_identities", lambda it: ServiceIdentities(it.client, it.datapath, it.view, it.identities)),
     ("endpoints", lambda it: EndpointObjects(it.client, it.datapath, it.identities, it.policy)),
     ("routing", lambda context: NodeRoutes(context.datapath, context.view, lambda: context.complete)),

@@ -17,6 +17,7 @@ def crds() -> list[dict[str, Any]]:
         cluster_network_policy,
         l2_announcement_policy,
         load_balancer_pool,
+        local_redirect_policy,
     )
 
     one_each = (
@@ -27,6 +28,7 @@ def crds() -> list[dict[str, Any]]:
         cluster_network_policy,
         l2_announcement_policy,
         load_balancer_pool,
+        local_redirect_policy,
     )
     several = (admin_network_policy, cilium_policy_schema)
     return [*(module.crd() for module in one_each), *(crd for module in several for crd in module.crds())]

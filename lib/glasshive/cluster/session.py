@@ -277,6 +277,12 @@ class Cluster:
         node, found = policies.place(self.backend, self._node_names(), name)
         return dict(self.backend.node_request(node, "GET", f"/v1/endpoints/{quote(found)}"))
 
+    def redirects(self, node: str = "") -> Rows:
+        """Local redirect policies, with what each does on each node (or on one)."""
+        from glasshive.cluster import redirects
+
+        return redirects.redirects(self.backend, self._node_names(node))
+
     def identities(self) -> Rows:
         """Identities of the cluster, reserved ones first: number and labels."""
         return policies.identities(self.backend, self._node_names())

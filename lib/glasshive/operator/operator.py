@@ -36,6 +36,7 @@ from glasshive.operator.load_balancer_addresses import LoadBalancerAddressContro
 from glasshive.operator.namespace import NamespaceController
 from glasshive.operator.node_addresses import NodeAddressController
 from glasshive.operator.node_lifecycle import NodeLifecycleController
+from glasshive.operator.redirect_status import RedirectStatusController
 from glasshive.operator.replica_set import ReplicaSetController
 from glasshive.operator.scheduler import Scheduler
 from glasshive.operator.service_account import ServiceAccountController
@@ -80,6 +81,7 @@ class Operator:
             LoadBalancerController(context),
             LoadBalancerAddressController(context),
             ServiceFaultController(context),
+            RedirectStatusController(context),
             NodeLifecycleController(context),
             TaintEvictionController(context),
             DisruptionController(context),

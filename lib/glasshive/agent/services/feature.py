@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import time
+from collections.abc import Callable
 from typing import Any
 
 from glasshive.agent import background
@@ -26,7 +27,7 @@ from glasshive.model.address import parse
 from glasshive.model.endpoint import PodRef
 from glasshive.model.node import NodeFacts
 from glasshive.model.pod import PodFacts
-from glasshive.model.service import ServiceRef
+from glasshive.model.service import NO_TABLES, ServiceRef, ServiceTables
 from glasshive.service.desired import desired, host_ports
 from glasshive.service.settings import NodeView, ServiceSettings
 from glasshive.service.sync import ServiceSync
@@ -60,6 +61,7 @@ class ServicesFeature:
         self._affinity = datapath.objects.maps.get(AFFINITY)
         self._health_ports: dict[ServiceRef, int] = {}
         self._view = view
+        self._listeners: list[Callable[[ServiceRef], None]] = []
         self._dirty: dict[ServiceRef, None] = {}
         self._due = False
         self._built = asyncio.Event()
@@ -157,7 +159,22 @@ class ServicesFeature:
 
     # -- changes
 
+    def listen(self, listener: Callable[[ServiceRef], None]) -> None:
+        """Have ``listener`` told of every Service that has changed."""
+        self._listeners.append(listener)
+
+    def put(self, owner: str, tables: ServiceTables) -> None:
+        """Replace what an owner that is no Service wants in this node's tables; NO_TABLES: nothing."""
+        if tables.frontends or tables.backends:
+            self.sync.book.set(owner, tables)
+        else:
+            self.sync.book.remove(owner)
+        if self._built.is_set():
+            self._soon()
+
     def _on_service(self, ref: ServiceRef) -> None:
+        for listener in self._listeners:
+            listener(ref)
         if not self._built.is_set():
             return  # the whole is computed when all is known
         self._dirty[ref] = None
@@ -173,12 +190,8 @@ class ServicesFeature:
 
     def _on_pod(self, ref: PodRef, facts: PodFacts | None) -> None:
         owner = f"pod {ref.namespace}/{ref.name}"
-        if facts is not None and facts.node == self.node.name and facts.host_ports:
-            self.sync.book.set(owner, host_ports(facts.host_ports, "", owner, self.node))
-        else:
-            self.sync.book.remove(owner)
-        if self._built.is_set():
-            self._soon()
+        here = facts is not None and facts.node == self.node.name
+        self.put(owner, host_ports(facts.host_ports, "", owner, self.node) if facts and here else NO_TABLES)
 
     def _soon(self) -> None:
         if not self._due:

@@ -20,6 +20,7 @@ def routes(agent: Agent) -> list[web.RouteDef]:
     return [
         web.get("/v1/services", answering(views.services)),
         web.get("/v1/services/frontends", answering(views.frontends)),
+        web.get("/v1/redirects", answering(views.redirects)),
     ]
 
 
@@ -41,3 +42,9 @@ class ServiceRoutes:
     async def frontends(self, _: web.Request) -> Any:
         """Frontends of this node, with their backends."""
         return self._views().frontends()
+
+    async def redirects(self, _: web.Request) -> Any:
+        """Local redirect policies, with what they do on this node."""
+        if not hasattr(self._agent, "redirects"):
+            raise NotFoundError("the agent is starting")
+        return self._agent.redirects.rows()

@@ -54,7 +54,8 @@ class ServiceViews:
         """Services, those without frontends included, with what is wrong about each."""
         lost: dict[Owner, list[str]] = {}
         for clash in self._book.clashes():
-            lost.setdefault(clash.loser, []).append(f"{clash.place} belongs to {clash.holder}, which is older")
+            older = ", which is older" if isinstance(clash.holder, ServiceRef) else ""
+            lost.setdefault(clash.loser, []).append(f"{clash.place} belongs to {clash.holder}{older}")
         rows = []
         for service in sorted(self._feature.sources.services(), key=lambda one: one.ref):
             slices = self._feature.sources.slices(service.ref)

@@ -1,7 +1,7 @@
 """Structural schemas of custom resources: nodes for pruning and merging, defaults, and what one version offers.
 
 Source: the OpenAPI v3 subset that the Kubernetes API reference calls structural. CEL rules
-(``x-kubernetes-validations``) are kept and served but not evaluated.
+(``x-kubernetes-validations``) are kept and served but not evaluated, but for the one that makes a field immutable.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 from . import json_schema, schema
 from .fields import Extract, by_paths
 from .schema import ANY, Node
-from .status import FieldError
+from .status import FieldError, bad_value
 
 Object = dict[str, Any]
 _SCALARS = {"string": "str", "integer": "int", "number": "float", "boolean": "bool"}
@@ -88,6 +88,25 @@ def fill(spec: Object, value: Any) -> None:
             fill(spec["items"], item)
 
 
+IMMUTABLE = "self == oldSelf"
+
+
+def changed(spec: Object, value: Any, old: Any, path: str = "") -> Iterator[FieldError]:
+    """Fields that a rule makes immutable and that are other than they were. Lists' items have no old value."""
+    for rule in spec.get("x-kubernetes-validations") or ():
+        if " ".join(str(rule.get("rule")).split()) == IMMUTABLE and value != old:
+            yield bad_value(path, _kind(value), rule.get("message") or f"failed rule: {IMMUTABLE}")
+    if isinstance(value, dict) and isinstance(old, dict):
+        for name, below in (spec.get("properties") or {}).items():
+            if name in value and name in old:
+                yield from changed(below, value[name], old[name], f"{path}.{name}" if path else name)
+
+
+def _kind(value: Any) -> Any:
+    """What a message shows of a value: of an object or a list, that it is one."""
+    return "object" if isinstance(value, dict) else "array" if isinstance(value, list) else value
+
+
 class CustomVersion:
     """One served version of a custom resource: its schema in every form that handlers need."""
 
@@ -114,7 +133,6 @@ class CustomVersion:
 
     def faults(self, obj: Object, old: Object | None) -> list[FieldError]:
         """Faults that the schema finds in ``obj``."""
-        del old
         body = {key: value for key, value in obj.items() if key not in {"metadata", "apiVersion", "kind"}}
         spec = dict(self.schema)
         spec["properties"] = {
@@ -122,4 +140,4 @@ class CustomVersion:
             if key not in {"metadata", "apiVersion", "kind"}
         }  # fmt: skip
         spec["required"] = [r for r in spec.get("required") or [] if r not in {"metadata", "apiVersion", "kind"}]
-        return json_schema.faults(spec, body)
+        return json_schema.faults(spec, body) + list(changed(spec, body, old) if old is not None else ())
