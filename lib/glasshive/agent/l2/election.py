@@ -49,11 +49,20 @@ class Election:
             self._wake()
 
     async def round(self, wanted: Collection[Key], existing: Collection[Key]) -> None:
-        """Try to get or keep the leases of these services, and leave all others.
+        """Try to get or keep the leases of these services, and leave all others (``drop`` comes first).
 
         ``existing``: services that there are at all; the lease of one that is gone is deleted.
         """
         await asyncio.gather(*(self._attempt(key) for key in wanted), *self._leavings(wanted, existing))
+
+    def drop(self, wanted: Collection[Key]) -> bool:
+        """Stop leading all other services; whether there were any. What answers for them must end before ``round``
+        leaves their leases to others.
+        """
+        gone = [one for one in self.leading if one not in wanted]
+        for service in gone:
+            self._lose(service, "it is not announced by this node any more")
+        return bool(gone)
 
     @property
     def since(self) -> float | None:
@@ -101,8 +110,6 @@ class Election:
         self.leading.pop(service, None)
 
     def _leavings(self, wanted: Collection[Key], existing: Collection[Key]) -> list[asyncio.Task[None]]:
-        for service in [one for one in self.leading if one not in wanted]:
-            self._lose(service, "it is not announced by this node any more")
         names = {lease_name(one) for one in wanted}
         known = {lease_name(one) for one in existing}
         mine = [

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from glasshive.agent import background
@@ -18,6 +19,7 @@ from glasshive.agent.l2.election import Election
 from glasshive.agent.l2.sources import L2Sources
 from glasshive.agent.objects import needed
 from glasshive.agent.view import ClusterView
+from glasshive.api.load_balancer_request import Key
 from glasshive.errors import GlasshiveError
 from glasshive.kube.client import Client
 from glasshive.l2.desired import Responder, desired
@@ -106,10 +108,13 @@ class L2Feature:
             {self._config.device: self._device[0]},
             with_backend=self.sources.with_backend(),
         )
+        if self.election.drop(wanted):
+            self._apply(wanted)
         await self.election.round(wanted, self.sources.services)
-        self._apply({one for service in self.election.leading for one in wanted.get(service, ())})
+        self._apply(wanted)
 
-    def _apply(self, responders: set[Responder]) -> None:
+    def _apply(self, wanted: Mapping[Key, frozenset[Responder]]) -> None:
+        responders = {one for service in self.election.leading for one in wanted.get(service, ())}
         since = self.election.since
         if since is not None:
             self._maps.set_term(int((since + self._terms.lease_s) * 1e9))
