@@ -120,6 +120,50 @@ def test_a_trace_names_pods_workloads_labels_and_addresses() -> None:
         traced(scene(), "nope", "web", "80/TCP")
 
 
+SERVICES = """
+apiVersion: v1
+kind: Service
+metadata: {name: kube-dns, namespace: kube-system}
+spec: {clusterIPs: [10.96.0.10, "fd00:10:96::a"]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: kubernetes}
+spec: {clusterIP: 10.96.0.1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: other}
+spec: {clusterIP: 10.96.0.7}
+---
+apiVersion: cilium.io/v2
+kind: CiliumNetworkPolicy
+metadata: {name: out}
+spec:
+  endpointSelector: {matchLabels: {app: front}}
+  egress:
+  - toEndpoints: [{matchLabels: {k8s-app: kube-dns, "k8s:io.kubernetes.pod.namespace": kube-system}}]
+    toPorts: [{ports: [{port: "53", protocol: UDP}]}]
+  - toEntities: [kube-apiserver]
+"""
+
+
+def test_a_trace_knows_the_services_that_have_an_identity() -> None:
+    from glasshive.cluster import manifests
+
+    found = Scene(manifests.load(SERVICES))
+    for address in ("10.96.0.10", "fd00:10:96::a"):
+        asked = traced(found, "default:app=front", address, "53/UDP")
+        assert asked.allowed
+        assert f"ingress of {address} (kube-system/kube-dns): no policy is enforced there" in asked.text()
+        refused = traced(found, "default:app=front", address, "53/TCP")
+        assert not refused.allowed
+        assert address not in refused.text().split("to allow it")[1].splitlines()[0], "a block never means it"
+    assert traced(found, "default:app=front", "10.96.0.1", "6443/TCP").allowed
+    assert not traced(found, "default:app=front", "10.96.0.7", "6443/TCP").allowed
+    assert "ingress of 10.96.0.7: outside" in traced(found, "default:app=front", "10.96.0.7", "6443/TCP").text()
+
+
 def test_the_command_traces_files_without_a_cluster(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(POLICY + "---" + DEPLOYMENT)

@@ -17,7 +17,7 @@ def row(  # noqa: PLR0917 - as the columns stand
 ) -> dict[str, Any]:
     return {
         "direction": "Ingress", "identity": identity, "labels": labels, "portProtocol": port, "verdict": verdict,
-        "packets": packets, "bytes": 60 * packets, "rule": rule,
+        "packets": packets, "bytes": 60 * packets, "rule": rule, "policy": 3,
     }  # fmt: skip
 
 
@@ -65,8 +65,17 @@ def test_the_text_marks_what_moved_and_has_no_counts() -> None:
 def test_a_row_that_counts_anew_has_moved_by_what_it_has() -> None:
     before = counts(rows(web(allowed=100)))
     assert [one["moved"] for one in state(web(allowed=4), before)["rows"]] == [4, 0, 0, 0]
-    new = state(web(allowed=4), {"ingress 1 any": 9})["rows"]
+    new = state(web(allowed=4), {"3 ingress 1 any": 9})["rows"]
     assert new[0]["moved"] == 4
+
+
+def test_rows_of_a_new_set_count_from_nothing() -> None:
+    """When rules change, another set of rows takes over: as many packets as the old one had are news all the same."""
+    old = counts(rows(web(allowed=6)))
+    changed = web(allowed=6)
+    for one in changed["map"]:
+        one["policy"] = 4
+    assert [one["moved"] for one in state(changed, old)["rows"]] == [6, 0, 9, 0]
 
 
 def test_what_is_enforced_is_said() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 
 from glasshive.agent.facts import named_ports, pod_labels
 from glasshive.agent.policy import settings
+from glasshive.agent.service_identities import API_NAMESPACE, API_SERVICE, DNS_LABELS, DNS_NAMESPACE, addresses_of
 from glasshive.api import policies
 from glasshive.api.policy_lookups import of_objects
 from glasshive.api.policy_reading import Options
@@ -95,7 +96,22 @@ class Scene:
                     return self._of_pod(one)
             elif one.get("kind") == "Node" and prefix in _node_addresses(one):
                 return self._of_node(one)
+            elif one.get("kind") == "Service" and prefix in [Prefix.host(address) for address in addresses_of(one)]:
+                return self._of_service(one, prefix)
         return Party(str(prefix).removesuffix("/32").removesuffix("/128"), addresses=(prefix,), kind=None)
+
+    def _of_service(self, service: Object, prefix: Prefix) -> Party:
+        """An address of a Service. Two Services have an identity of their own; others are an address as any other."""
+        meta = service["metadata"]
+        place = meta.get("namespace") or "default", meta["name"]
+        name = str(prefix).removesuffix("/32").removesuffix("/128")
+        seen = Labels.of([])
+        if place == (DNS_NAMESPACE, "kube-dns"):
+            seen = self._labels({"metadata": {"name": place[1], "namespace": place[0], "labels": DNS_LABELS}})
+        elif place == (API_NAMESPACE, API_SERVICE):
+            seen = Labels.of([Label(SOURCE_RESERVED, one) for one in ("kube-apiserver", "remote-node")])
+        told = f"{name} ({'/'.join(place)})" if len(seen) else name
+        return Party(told, addresses=(prefix,), kind=None, peer_labels=seen)
 
     def _node(self, name: str) -> Party:
         for one in self._objects:

@@ -25,7 +25,8 @@ _WORLD_IPV4, _WORLD_IPV6 = 9, 10
 
 @dataclass(frozen=True, slots=True)
 class Party:
-    """One end of a connection. ``kind`` None: somebody outside of the cluster, known by its address alone.
+    """One end of a connection. ``kind`` None: nobody judges there. It is outside of the cluster, known by its address
+    alone, or, with ``peer_labels``, a service of the cluster that has an identity of its own.
 
     A node's ``labels`` are what node selectors see; ``peer_labels`` what the other side's rules see (``reserved:host``
     for the node that a pod runs on, ``reserved:remote-node`` for others). For pods both are the same.
@@ -63,7 +64,8 @@ class Trace:
             (self.egress, self.source, "egress"),
             (self.ingress, self.destination, "ingress"),
         ):
-            parts.append(side.text() if side is not None else f"{word} of {party.name}: outside of the cluster")
+            told = "no policy is enforced there" if len(party.peer_labels) else "outside of the cluster"
+            parts.append(side.text() if side is not None else f"{word} of {party.name}: {told}")
         parts.append(f"Verdict: {'ALLOWED' if self.allowed else 'DENIED'}")
         return "\n\n".join(parts)
 
@@ -80,11 +82,11 @@ def trace(
     changes: list[Change] = [PutObject(one) for one in objects]
     changes += [PutIdentity(Identity(number, _reserved(name))) for number, name in _RESERVED.items()]
     for number, one in enumerate((source, destination), _FIRST):
+        seen = one.peer_labels if len(one.peer_labels) else one.labels
+        if one.kind is not None or len(seen):
+            changes.append(PutIdentity(Identity(number, seen), one.named_ports))
         if one.kind is None:
             continue
-        changes.append(
-            PutIdentity(Identity(number, one.peer_labels if len(one.peer_labels) else one.labels), one.named_ports)
-        )
         changes.append(PutSubject(one.name, SubjectFacts(one.labels, one.named_ports, one.kind)))
     engine.apply(*changes)
     sender, receiver = (_identity(engine, one, at) for at, one in enumerate((source, destination), _FIRST))
@@ -105,7 +107,7 @@ def _reserved(name: str) -> Labels:
 
 def _identity(engine: Engine, party: Party, number: int) -> int:
     """The identity that the other side sees."""
-    if party.kind is not None:
+    if party.kind is not None or len(party.peer_labels):
         return number
     address = party.addresses[0]
     block = engine.prefixes.covering(address)

@@ -55,7 +55,7 @@ class PolicyView(View):
 def rows(endpoint: Mapping[str, Any]) -> list[Row]:
     """The policy's rows in short, in an order of their own: ingress first, named peers, anybody last.
 
-    Columns: ``direction peer port verdict packets bytes rule identity labels``.
+    Columns: ``direction peer port verdict packets bytes rule identity labels policy`` (the number of the set of rows).
     """
     home = str(endpoint.get("namespace", ""))
     found = [
@@ -69,6 +69,7 @@ def rows(endpoint: Mapping[str, Any]) -> list[Row]:
             "rule": str(row["rule"]).replace(f" {home}/", " "),
             "identity": int(row["identity"]),
             "labels": list(row["labels"]),
+            "policy": int(row["policy"]),
         }
         for row in endpoint["map"]
     ]
@@ -90,7 +91,7 @@ def peer_text(labels: Sequence[str], identity: int, namespace: str = "") -> str:
 
 def counts(found: Sequence[Row]) -> Counts:
     """Packets by row: what ``before`` of a later look wants."""
-    return {_key(row): int(row["packets"]) for row in found}
+    return {_counter(row): int(row["packets"]) for row in found}
 
 
 def summary(endpoint: Mapping[str, Any]) -> str:
@@ -143,11 +144,16 @@ def _key(row: Row) -> str:
     return f"{row['direction']} {row['identity']} {row['port']}"
 
 
+def _counter(row: Row) -> str:
+    """What a row's count belongs to: another set of rows takes over when rules change, and counts from 0."""
+    return f"{row['policy']} {_key(row)}"
+
+
 def _moved(row: Row, before: Counts | None) -> int:
     """Packets since the last look. A row that is new then, or counts anew, has moved by all it has."""
     if before is None:
         return 0
-    since = int(row["packets"]) - before.get(_key(row), 0)
+    since = int(row["packets"]) - before.get(_counter(row), 0)
     return since if since >= 0 else int(row["packets"])
 
 

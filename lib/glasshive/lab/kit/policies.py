@@ -47,7 +47,8 @@ class Policies(Identities):
     def policy_rows(self, pod: str, columns: Sequence[str] = (), **where: object) -> list[dict[str, Any]]:
         """Give the rows that judge a pod, those with these values in these columns.
 
-        Columns: ``direction peer port verdict packets bytes rule identity labels``; no rows: no policy selects it.
+        Columns: ``direction peer port verdict packets bytes rule identity labels policy``. No rows: no policy selects
+        it.
         """
         from glasshive.widgets.policy_view import rows
 
@@ -81,6 +82,19 @@ class Policies(Identities):
         """Set the mode of the whole cluster: ``default``, ``always`` or ``never``. ``lab.reset()`` sets it back."""
         enforcement.set_mode(self.cluster, mode, namespace=self.namespace)
         return f"every node enforces policy in the mode {mode}"
+
+    def enforced(self, *pods: str) -> MapTable:
+        """Show for each of these pods, or for all of the lab, whether policy is enforced for what comes and goes."""
+        from glasshive.widgets import MapTable
+
+        rows = [
+            {"pod": row["pod"], "ingress": row["policyIngress"], "egress": row["policyEgress"]}
+            for row in self.cluster.endpoints()
+            if row["namespace"] == self.namespace and (not pods or row["pod"] in pods)
+        ]
+        view = MapTable("what is enforced", sorted(rows, key=lambda row: str(row["pod"])))
+        self._views.append(view)
+        return view
 
     def relabel(self, pod: str, **labels: str | None) -> str:
         """Change labels of a pod (None takes one away), and wait until every node knows its new identity."""
