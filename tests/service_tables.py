@@ -62,7 +62,8 @@ def kernel(cluster: str, node: str) -> ServiceMaps:
 
 def table(found: maps.ServiceKernel) -> dict[str, str]:
     """Frontends as text -> what is behind them, as text."""
-    rows, slots = found.backends(), found.slots()
+    frontends = found.frontends()  # first, as the agent writes them last
+    slots, rows = found.slots(), found.backends()
 
     def members(one: maps.SetRow) -> str:
         texts = []
@@ -73,7 +74,7 @@ def table(found: maps.ServiceKernel) -> dict[str, str]:
         return ", ".join(sorted(texts)) or "nobody"
 
     told = {}
-    for place, row in found.frontends().items():
+    for place, row in frontends.items():
         flags = " ".join(sorted(flag.name.lower() for flag in FrontendFlag(row.flags) if flag.name))
         inside, outside = members(row.internal), members(row.external)
         both = inside if inside == outside else f"{inside} | {outside}"

@@ -13,9 +13,9 @@ from glasshive.errors import UsageError
 from glasshive.model.address import parse
 from glasshive.model.service import Place
 from glasshive.service import maglev
-from glasshive.service.settings import TABLE_SIZES, ServiceSettings
+from glasshive.service.settings import TABLE_SIZES, ServiceSettings, seed_of
 
-SEED = maglev.seed_of("JLfvgnHc2kaSUFaI")
+SEED = seed_of("JLfvgnHc2kaSUFaI")
 Members = list[tuple[Place, int]]
 
 
@@ -85,13 +85,17 @@ def test_every_node_has_the_same_table_and_a_seed_makes_another() -> None:
     first = maglev.table(found, 2039, SEED)
     turned = maglev.table(found[::-1], 2039, SEED)
     assert (first == 19 - turned).all()
-    other = maglev.table(found, 2039, maglev.seed_of("AAAAAAAAAAAAAAAA"))
+    other = maglev.table(found, 2039, seed_of("AAAAAAAAAAAAAAAA"))
     assert (first != other).mean() > 0.8
 
 
 def test_sizes_and_seeds_that_cannot_be() -> None:
     assert all(all(size % one for one in range(2, math.isqrt(size) + 1)) for size in TABLE_SIZES)
     with pytest.raises(UsageError, match="12 bytes"):
-        maglev.seed_of("short")
-    with pytest.raises(UsageError, match="table size is 1000"):
+        seed_of("short")
+    with pytest.raises(UsageError, match="maglevTableSize: 1000 is not allowed"):
         ServiceSettings(table_size=1000)
+    assert ServiceSettings.from_mapping({"mode": "hybrid", "maglevTableSize": 251}).mode == "hybrid"
+    for key, value in (("mode", "fast"), ("topology", 1), ("hashSeed", "x"), ("speed", 1)):
+        with pytest.raises(UsageError, match=rf"services\.{key}: "):
+            ServiceSettings.from_mapping({key: value})

@@ -16,6 +16,7 @@ from glasshive.agent.cni_protocol import CniError, Code
 from glasshive.agent.policy import http as policy_http
 from glasshive.agent.policy.views import PolicyViews
 from glasshive.agent.services import http as services_http
+from glasshive.agent.services.kernel_views import KernelViews
 from glasshive.errors import GlasshiveError
 from glasshive.maps.render import rows_of
 
@@ -111,6 +112,8 @@ class AgentViews:
             return _answer({"error": f"limit is {limit!r}, not a number"}, 400)
         try:
             rows = self._agent.policy.maps.entries(name)
+            if rows is None and hasattr(self._agent, "services"):
+                rows = KernelViews(self._agent.services, self._agent.datapath.objects.maps).entries(name)
             if rows is None:
                 rows = rows_of(found, int(limit) if limit else None)
             return _answer(rows[: int(limit)] if limit else rows)

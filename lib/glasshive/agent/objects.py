@@ -99,6 +99,8 @@ def _load(  # noqa: PLR0917 - what ``load`` was given
         found.maps.update({key: value for key, value in loaded.maps.items() if not key.startswith(".")})
         found.timing_ms[name] = round((time.perf_counter() - began) * 1000, 2)
     found.taken_over = frozenset(taken_over)
+    if unknown := sorted(set(map_entries) - set(found.maps)):
+        log.warning("sizes are told of maps that the datapath does not have: %s", ", ".join(unknown))
     return found
 
 

@@ -172,5 +172,29 @@ def identity_list(cluster: str | None, node: str, output: str) -> None:
         print_rows(Rows("identities", {"id": "ID", "labels": "LABELS", "prefixes": "IP PREFIX/ADDRESS"}, listed))
 
 
+@bpf.group("lb")
+def load_balancer() -> None:
+    """Services as they are in the kernel."""
+
+
+@load_balancer.command("list")
+@cluster_option
+@output_option
+@click.option("--frontends", "table", flag_value="frontends", help="Frontends without their backends.")
+@click.option("--backends", "table", flag_value="backends", help="Backends by number, those that rest included.")
+@click.option("--revnat", "table", flag_value="revnat", help="Frontends' ids, and the addresses that answers bear.")
+@click.option("--maglev", "table", flag_value="maglev", help="Maglev tables: how many slots each backend has.")
+@click.option("--affinity", "table", flag_value="affinity", help="Clients that go back to the backend they had.")
+@click.option("--source-ranges", "table", flag_value="source-ranges", help="From where services may be called.")
+@click.argument("node")
+def lb_list(cluster: str | None, node: str, output: str, table: str | None) -> None:
+    """Show the service tables of NODE: every frontend with the backends in its slots."""
+    rows = find_cluster(cluster).load_balancer(node, table or "services")
+    if output == "json":
+        print_json(list(rows))
+    else:
+        print_rows(rows)
+
+
 def _end(address: str, port: int) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"

@@ -15,6 +15,7 @@ from urllib.parse import quote
 
 from glasshive.api.resources import NODE, POD, Resource
 from glasshive.cluster import manifests, policies, views, waiting
+from glasshive.cluster import services as service_views
 from glasshive.cluster.api_client import ApiClient, Object
 from glasshive.cluster.backend import Backend
 from glasshive.cluster.embedded.backend import EmbeddedBackend
@@ -314,6 +315,35 @@ class Cluster:
         from_, to = (policy_flows.addresses_of(one, pods, nodes) for one in (source, destination))
         wanted = policy_flows.Wanted(from_, to, protocol, port, refused)
         return policy_flows.explain_last(self.backend, self._node_names(), wanted)
+
+    # --- services ---
+
+    def services(self, node: str = "") -> Rows:
+        """Frontends as a node's tables have them, each with its backends and their states."""
+        return service_views.frontends(self.backend, self._node_names(node))
+
+    def service_remarks(self, node: str = "") -> Rows:
+        """Services about which there is something to say: mistakes, clashes, nobody to answer."""
+        return service_views.remarks(self.backend, self._node_names(node))
+
+    def service(self, name: str, node: str = "") -> service_views.ServiceView:
+        """One Service: ``namespace/name``, a name in ``default``, or the id of one of its frontends."""
+        return service_views.one(self.backend, self._node_names(node), name)
+
+    def service_why(self, place: str, *, pod: str = "", source: str = "", node: str = "") -> service_views.Why:
+        """Which frontend a call meets, who may be chosen, and why others may not.
+
+        ``place`` is ``ADDRESS:PORT/PROTOCOL``. The call comes from ``pod``, or from outside of the cluster (``source``:
+        from that address) through ``node``.
+        """
+        if pod:
+            where, _ = policies.place(self.backend, self._node_names(), pod)
+            return service_views.why(self.backend, where, place, None)
+        return service_views.why(self.backend, service_views.first(self._node_names(node)), place, source)
+
+    def load_balancer(self, node: str, table: str = "services") -> Rows:
+        """A service table as it is in a node's kernel: services, frontends, backends, revnat, maglev, affinity, ..."""
+        return service_views.table(self.backend, node, table)
 
     def _node_names(self, node: str = "") -> list[str]:
         return [node] if node else [one.name for one in self.topology().nodes]

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import NamedTuple
 
-from glasshive.model.address import Address, Prefix, render
+from glasshive.errors import UsageError
+from glasshive.model.address import Address, Prefix, parse, render
 
 MAINTENANCE_WEIGHT = 0
 AFFINITY_SECONDS = 10_800
@@ -181,6 +182,16 @@ class Place(NamedTuple):
         text = render(self.address)
         shown = f"[{text}]" if ":" in text else text
         return f"{shown}:{self.port}/{PROTOCOL_NAMES.get(self.protocol, self.protocol)}"
+
+
+def parse_place(text: str) -> Place:
+    """A place of its text form, ``10.96.0.1:443/TCP`` or ``[fd00::1]:53/UDP``; without a protocol TCP. UsageError."""
+    rest, _, word = text.partition("/")
+    address, colon, port = rest.rpartition(":")
+    protocol = {name: number for number, name in PROTOCOL_NAMES.items()}.get((word or "TCP").upper())
+    if not colon or not port.isdigit() or not 0 < int(port) < 65536 or protocol is None:
+        raise UsageError(f"{text!r} is not ADDRESS:PORT/PROTOCOL", hint="10.96.0.10:53/UDP, [fd00::1]:80/TCP")
+    return Place(parse(address.removeprefix("[").removesuffix("]")), int(port), protocol)
 
 
 class Backend(NamedTuple):

@@ -16,17 +16,13 @@ arrays: first the turns in which all have room, then slots move on until everyon
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from glasshive.errors import UsageError
 from glasshive.model.service import Place
 
-SEED_BYTES = 12
 MOST_LOAD = 1.08
 """How much of its share a backend takes at most."""
 _LOOKS = 8
@@ -39,17 +35,6 @@ _WORDS = 3
 _FIRST, _SECOND = np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53)
 
 Ints = NDArray[np.int64]
-
-
-def seed_of(text: str) -> bytes:
-    """A hash seed of its base64 form; UsageError when that is not 12 bytes."""
-    try:
-        raw = base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        raw = b""
-    if len(raw) != SEED_BYTES:
-        raise UsageError(f"hash seed {text!r} is not 12 bytes in base64", hint="head -c12 /dev/urandom | base64")
-    return raw
 
 
 def table(members: Sequence[tuple[Place, int]], size: int, seed: bytes) -> NDArray[np.int32]:

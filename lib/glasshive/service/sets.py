@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from glasshive.maps.services import Limits, SetRow
 from glasshive.model.service import BackendSet, Place
-from glasshive.service.maglev import seed_of, table
+from glasshive.service.maglev import table
 from glasshive.service.numbers import Clock, Numbers, Runs
-from glasshive.service.settings import ServiceSettings
+from glasshive.service.settings import ServiceSettings, seed_of
 from glasshive.service.slots import expand
 
 REST_S = 1.0

@@ -5,17 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from glasshive.agent.services.feature import ServicesFeature
-from glasshive.model.address import is_ipv4, render
+from glasshive.model.address import Address, is_ipv4, render
 from glasshive.model.service import (
     TYPE_NAMES,
     Backend,
     BackendState,
     Frontend,
     FrontendFlag,
+    Place,
     ServiceRef,
 )
 from glasshive.service.book import Owner
 from glasshive.service.desired import Ends, ends_of
+from glasshive.service.why import Scope, find, why
 
 
 class ServiceViews:
@@ -67,6 +69,7 @@ class ServiceViews:
                     "type": service.type,
                     "headless": service.headless,
                     "externalName": service.external_name,
+                    "selects": service.selects,
                     "endpoints": len(endpoints),
                     "frontends": len(self._book.tables(service.ref).frontends),
                     "findings": [f"{one.field}: {one.text}" for one in service.findings],
@@ -74,6 +77,40 @@ class ServiceViews:
                 }
             )
         return rows
+
+    def why(self, place: Place, scope: Scope, source: Address | None, nodes: frozenset[Address]) -> dict[str, Any]:
+        """Which frontend a call meets, who may be chosen for it, and why the others may not. ``nodes``: addresses."""
+        frontend = find(self._book, place, nodes)
+        if frontend is None:
+            return {"call": str(place), "scope": scope, "frontend": None, "refused": self._unknown(place)}
+        ends = self._ends(frontend, self._book.holder(frontend.place))
+        found = why(frontend, scope, source, ends, self._book.backends())
+        reasons = {str(place): text for place, text in found.backends}
+        row = self.frontend(frontend)
+        row["backends"] = [{**one, "why": reasons.get(one["backend"], "")} for one in row["backends"]]
+        hinted = ends.choice.hinted if ends is not None else ""
+        return {"call": str(place), "scope": scope, "frontend": row, "refused": found.refused, "hinted": hinted,
+                "clashes": self._clashes_at(frontend.place)}  # fmt: skip
+
+    def _clashes_at(self, place: Place) -> list[str]:
+        return [f"{one.loser} wanted it too" for one in self._book.clashes() if one.place == place]
+
+    def _unknown(self, place: Place) -> str:
+        """Why nothing is known of a place."""
+        if place.address in self._feature.node.answered_here:
+            return "the node itself answers at this address: calls are not translated"
+        ports = sorted(str(one) for one in self._book.frontends() if one.address == place.address)
+        if ports:
+            return f"no service has this port there; there are {', '.join(ports)}"
+        endpoint = [
+            str(service.ref)
+            for service in self._feature.sources.services()
+            for part in self._feature.sources.slices(service.ref)
+            if any(one.address == place.address for one in part.endpoints)
+        ]
+        if endpoint:
+            return f"this is the address of an endpoint of {', '.join(endpoint)}: calls go to it as they are"
+        return "no service is there: calls are not translated"
 
     def _backends(self, frontend: Frontend, owner: Owner | None) -> list[dict[str, Any]]:
         internal, external = dict(frontend.internal), dict(frontend.external)

@@ -20,6 +20,15 @@ The file is YAML with the field names of ``_FIELDS``; a mistake is one line that
     policyCIDRMatchMode: ""      # nodes: CIDR rules also mean nodes
     allowLocalhost: auto         # policy: a node's own processes need a rule to reach its pods
     identityGCSeconds: 900       # unused identities are deleted after that
+    services:                    # see service.settings; what a Service's annotations say goes first
+      algorithm: random          # or maglev: for calls from outside
+      mode: snat                 # or dsr, hybrid (TCP answers come from the backend's node itself)
+      noBackendResponse: reject  # or drop
+      maglevTableSize: 16381     # 251, 509, 1021, 2039, 4093, 8191, 16381, 32749, 65521, 131071
+      hashSeed: JLfvgnHc2kaSUFaI # 12 bytes in base64
+      externalClusterIP: false   # cluster addresses may be called from outside
+      topology: true             # hints of zones and nodes are followed
+    mapEntries: {frontends: 131072}  # sizes of BPF maps that differ from the usual ones
     l2LeaseSeconds: [15, 5, 2]   # L2 announcements: lease duration, renew deadline, retry period
 """
 
@@ -34,6 +43,7 @@ from typing import Any, Self
 
 from glasshive.errors import ManifestError, UsageError
 from glasshive.identity.labels import LabelFilter
+from glasshive.service.settings import ServiceSettings
 
 DEFAULT_NAME = "hive"
 NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
@@ -43,6 +53,7 @@ FAMILIES = ("ipv4", "ipv6")
 MAX_NODES = 1000
 _MIN_MTU, _MAX_MTU = 1280, 9000
 _FEWEST_SERVICES = 16
+_MOST_ENTRIES = 1 << 24
 _WORLD_NAME = re.compile(r"[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*\.?", re.IGNORECASE)
 
 _POD_CIDRS = {"ipv4": "10.244.0.0/16", "ipv6": "fd00:10:244::/48"}
@@ -68,6 +79,8 @@ _FIELDS = {
     "policyCIDRMatchMode": "policy_cidr_match_mode",
     "allowLocalhost": "allow_localhost",
     "identityGCSeconds": "identity_gc_seconds",
+    "services": "services",
+    "mapEntries": "map_entries",
     "l2LeaseSeconds": "l2_lease_seconds",
 }
 
@@ -97,6 +110,8 @@ class ClusterConfig:
     policy_cidr_match_mode: str = ""
     allow_localhost: str = "auto"
     identity_gc_seconds: int = 900
+    services: Mapping[str, Any] = field(default_factory=dict)
+    map_entries: Mapping[str, int] = field(default_factory=dict)
     l2_lease_seconds: tuple[float, float, float] = (15.0, 5.0, 2.0)
 
     def __post_init__(self) -> None:
@@ -118,6 +133,11 @@ class ClusterConfig:
         _choice("policy_cidr_match_mode", self.policy_cidr_match_mode, ("", "nodes"))
         _choice("allow_localhost", self.allow_localhost, ("auto", "always", "policy"))
         _number("identity_gc_seconds", self.identity_gc_seconds, 1, 86_400)
+        ServiceSettings.from_mapping(self.services)
+        if not isinstance(self.map_entries, Mapping):
+            raise UsageError(f"map_entries: {self.map_entries!r} is not allowed; allowed: a map, {{frontends: 131072}}")
+        for name, entries in self.map_entries.items():
+            _number(f"map_entries.{name}", entries, 1, _MOST_ENTRIES)
         object.__setattr__(self, "l2_lease_seconds", _lease_seconds(self.l2_lease_seconds))
 
     def _check_families(self) -> None:

@@ -28,6 +28,7 @@ from glasshive.cluster.views import is_true
 from glasshive.errors import ApiError
 from glasshive.inventory import Inventory
 from glasshive.kube.client import Client
+from glasshive.service.settings import ServiceSettings
 
 LOG = logging.getLogger("glasshive.node_process")
 
@@ -78,7 +79,8 @@ def agent_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> Age
         policy_cidr_match_mode=config.policy_cidr_match_mode,
         allow_localhost=config.allow_localhost,
         mtu=config.mtu,
-        map_entries=map_entries(config.nodes),
+        services=ServiceSettings.from_mapping(config.services),
+        map_entries={**map_entries(config.nodes), **config.map_entries},
         l2_lease_seconds=config.l2_lease_seconds,
     )
 
