@@ -28,14 +28,12 @@ def reference(found: Members, size: int, seed: bytes = SEED) -> list[int]:
     hashes = maglev._hashes([place for place, _ in found], seed)
     order = sorted(range(len(found)), key=lambda at: int(hashes[2][at]))
     total = sum(weight for _, weight in found)
+    even = len({weight for _, weight in found}) == 1
     looks = []
     for turn, at in enumerate(order):
         offset, skip = int(hashes[0][at]) % size, int(hashes[1][at]) % (size - 1) + 1
-        speed = found[at][1] * len(found) / total
         for rank in range(size):
-            time = rank if len({weight for _, weight in found}) == 1 else int(
-                -math.log1p(-(rank + 0.5) / size) / speed * 2**32
-            )  # fmt: skip
+            time = rank if even else int(maglev._ticks(size)[rank]) * total // (found[at][1] * len(found))
             looks.append((time, turn, at, (offset + rank * skip) % size))
     owner, held = [-1] * size, [0] * len(found)
     for _, _, at, slot in sorted(looks):

@@ -151,8 +151,8 @@ class _Reading:
         for text in texts:
             try:
                 found.append(Prefix.parse(text.strip()))
-            except UsageError as error:
-                self._find(field, f"{error}; it is left out")
+            except UsageError:
+                self._find(field, f"{text.strip()!r} is not a CIDR such as 203.0.113.0/24; it is left out")
         return tuple(dict.fromkeys(found)), True
 
     def _choices(self) -> dict[str, str]:

@@ -40,6 +40,8 @@ def remarks(backend: Backend, nodes: Sequence[str]) -> Rows:
         said = [*one["findings"], *one["clashes"]]
         if one["externalName"]:
             said.append(f"a name for {one['externalName']}: nothing to translate")
+        elif one["answeredHere"]:
+            said.append("every node answers itself: nothing to translate")
         elif one["headless"]:
             said.append(f"headless: clients get the addresses of {one['endpoints']} endpoints by name")
         elif not one["endpoints"]:

@@ -70,6 +70,7 @@ class ServiceViews:
                     "headless": service.headless,
                     "externalName": service.external_name,
                     "selects": service.selects,
+                    "answeredHere": bool(self._feature.node.answered_here.intersection(service.cluster_addresses)),
                     "endpoints": len(endpoints),
                     "frontends": len(self._book.tables(service.ref).frontends),
                     "findings": [f"{one.field}: {one.text}" for one in service.findings],
