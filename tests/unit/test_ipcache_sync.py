@@ -101,3 +101,16 @@ def test_covers_and_widened() -> None:
     assert not covers(Prefix.parse("10.1.0.0/16"), Prefix.parse("10.0.0.0/8"))
     assert Prefix.parse("10.1.2.3").widened(112) == Prefix.parse("10.1.0.0/16")
     assert Prefix.parse("fd00::1").widened(64) == Prefix.parse("fd00::/64")
+
+
+def test_prefixes_known_from_routes_stand_until_their_nodes_are_known() -> None:
+    cache, rows = sync(tunnel=False)
+    there, other = Prefix.parse("10.244.2.0/24"), Prefix.parse("10.244.3.0/24")
+    cache.set_routed([there, other])
+    cache.flush()
+    assert rows[there] == Entry(WORDS.world_ipv4, WORDS.in_cluster, ZERO), "in the cluster, by the kernel's routes"
+    cache.set_node(node(2))
+    cache.set_routed([])
+    cache.flush()
+    assert rows[there] == Entry(WORDS.world_ipv4, WORDS.in_cluster | WORDS.onlink, parse("172.30.0.12"))
+    assert other not in rows

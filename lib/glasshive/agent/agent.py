@@ -8,7 +8,6 @@ the API is away, on a node where one ran before, goes on from what that one wrot
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import resource
@@ -16,31 +15,23 @@ import time
 from pathlib import Path
 from typing import Any
 
-import orjson
-
 from glasshive.agent.cni import CniServer
 from glasshive.agent.config import AgentConfig
-from glasshive.agent.datapath import Datapath, only_families
+from glasshive.agent.datapath import Datapath
 from glasshive.agent.drop_watch import DropWatch
-from glasshive.agent.facts import node_facts, node_to_json
 from glasshive.agent.features import FEATURES, AgentContext, Feature
+from glasshive.agent.own_node import OwnNode
 from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.policy.feature import PolicyFeature
 from glasshive.agent.services.feature import ServicesFeature
 from glasshive.agent.services.redirects import LocalRedirects
 from glasshive.agent.view import ClusterView
-from glasshive.api.resources import NODE
-from glasshive.errors import ApiError, DeadlineError
+from glasshive.errors import DeadlineError
 from glasshive.kube.client import Client
 from glasshive.model.address import render
-from glasshive.model.node import NodeFacts
 
 log = logging.getLogger(__name__)
 
-NODE_PATIENCE_SECONDS = 30.0
-"""How long a first start waits for the Node's pod CIDRs."""
-KNOWN_NODE_PATIENCE_SECONDS = 3.0
-"""The same where an earlier agent wrote down what they are."""
 SYNC_PATIENCE_SECONDS = 10.0
 
 
@@ -68,10 +59,11 @@ class Agent:
     async def start(self) -> None:
         """Bring the node up, or take it over. DeadlineError when the Node has no pod CIDRs in time; KernelError."""
         began = time.perf_counter()
-        node = await self._own_node()
+        own = OwnNode(self.config, self.client)
+        node = await own.find()
         self.datapath = Datapath(self.config, node)
         self.datapath.start()
-        self._remember(self.datapath.node)
+        own.remember(self.datapath.node)
         self.drops = DropWatch(self.datapath.objects, self.datapath.drop_names)
         self.identities = PodIdentities(self.client, self.datapath, self.view)
         self.policy = PolicyFeature(self.config, self.client, self.datapath, self.view, self.identities)
@@ -133,60 +125,6 @@ class Agent:
             "api": {"synced": self.view.synced, "lastError": self.view.last_error, "pods": self.view.pod_count()},
             "features": {name: feature.status() for name, feature in self.features},
         }
-
-    # -- the own Node
-
-    async def _own_node(self) -> NodeFacts:
-        """This node's facts from the API, or what the last agent wrote down when the API does not answer."""
-        remembered = self._remembered()
-        patience = NODE_PATIENCE_SECONDS if remembered is None else KNOWN_NODE_PATIENCE_SECONDS
-        try:
-            return await asyncio.wait_for(self._watch_node(), patience)
-        except TimeoutError:
-            if remembered is not None:
-                log.warning("the API does not answer: node %s starts from what it knew", self.config.node)
-                return remembered
-        raise DeadlineError(
-            f"node {self.config.node} got no pod CIDRs within {patience:g} s",
-            hint="does the Node object exist, and is the operator running?",
-        )
-
-    async def _watch_node(self) -> NodeFacts:
-        while True:
-            with contextlib.suppress(ApiError):
-                listed = await self.client.list(NODE, field_selector=f"metadata.name={self.config.node}")
-                for obj in listed.items:
-                    if self._complete(facts := node_facts(obj)):
-                        return facts
-                async for event in self.client.watch(
-                    NODE,
-                    resource_version=listed.resource_version,
-                    field_selector=f"metadata.name={self.config.node}",
-                ):
-                    if event.type in ("ADDED", "MODIFIED") and self._complete(facts := node_facts(event.object)):
-                        return facts
-            await asyncio.sleep(0.1)  # the API was away, or ended the watch
-
-    def _complete(self, node: NodeFacts) -> bool:
-        """Whether a node has an address and a pod CIDR of every family in use."""
-        mine = only_families(node, self.config.ip_families)
-        wanted = len(set(self.config.ip_families))
-        return len(mine.pod_prefixes) >= wanted and len(mine.addresses) >= wanted
-
-    @property
-    def _memory(self) -> Path:
-        return self.config.node_dir / "node.json"
-
-    def _remember(self, node: NodeFacts) -> None:
-        scratch = self._memory.with_suffix(".new")
-        scratch.write_bytes(orjson.dumps(node_to_json(node)))
-        scratch.rename(self._memory)
-
-    def _remembered(self) -> NodeFacts | None:
-        try:
-            return node_facts(orjson.loads(self._memory.read_bytes()))
-        except (OSError, orjson.JSONDecodeError, KeyError):
-            return None
 
 
 def rss_bytes() -> int:

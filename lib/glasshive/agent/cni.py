@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 from glasshive.agent.cni_protocol import CURRENT, CniError, Code, Request, result, versions
-from glasshive.agent.datapath import Datapath
+from glasshive.agent.node_network import NodeNetwork
 from glasshive.endpoint.table import Sandbox, owner_of
 from glasshive.errors import DeadlineError, ExhaustedError, GlasshiveError, KernelError, NotFoundError
 from glasshive.model.endpoint import Endpoint, Enforcement, PodRef
@@ -37,7 +37,7 @@ IdentityOf = Callable[[PodRef], Awaitable[int]]
 class CniServer:
     """Does CNI requests for one node. Requests must come from one event loop."""
 
-    def __init__(self, datapath: Datapath, identity_of: IdentityOf, admission: Admission | None = None) -> None:
+    def __init__(self, datapath: NodeNetwork, identity_of: IdentityOf, admission: Admission | None = None) -> None:
         self._datapath = datapath
         self._admission = admission
         self._identity_of = identity_of

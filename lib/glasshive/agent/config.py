@@ -13,6 +13,8 @@ from glasshive.errors import UsageError
 from glasshive.service.settings import ServiceSettings
 
 Routing = Literal["native", "tunnel"]
+DATAPLANES = ("ebpf", "iptables", "nftables")
+"""What carries a node's packets: our programs, or the kernel's routes and kube-proxy's rules in either form."""
 BPFFS = Path("/sys/fs/bpf/glasshive")
 
 
@@ -30,6 +32,7 @@ class AgentConfig:
     node: str
     run_dir: Path
     routing: Routing = "native"
+    dataplane: str = "ebpf"
     ip_families: tuple[str, ...] = ("ipv4", "ipv6")
     pod_cidrs: tuple[str, ...] = ("10.244.0.0/16", "fd00:10:244::/48")
     service_cidrs: tuple[str, ...] = ("10.96.0.0/16", "fd00:10:96::/112")
@@ -58,6 +61,8 @@ class AgentConfig:
     def __post_init__(self) -> None:
         if self.routing not in ("native", "tunnel"):
             raise UsageError(f"routing is {self.routing!r}", hint="use native or tunnel")
+        if self.dataplane not in DATAPLANES:
+            raise UsageError(f"dataplane is {self.dataplane!r}", hint=f"use {', '.join(DATAPLANES)}")
         if not set(self.ip_families) or not set(self.ip_families) <= {"ipv4", "ipv6"}:
             raise UsageError(f"IP families are {', '.join(self.ip_families) or 'empty'}", hint="use ipv4, ipv6 or both")
 

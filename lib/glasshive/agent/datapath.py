@@ -7,11 +7,9 @@ nothing is detached.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
@@ -19,6 +17,7 @@ from glasshive import bpf
 from glasshive.agent import objects
 from glasshive.agent.config import AgentConfig
 from glasshive.agent.connections import Connections
+from glasshive.agent.hurry import Hurry
 from glasshive.agent.objects import Objects
 from glasshive.bpf import link
 from glasshive.endpoint.departures import Departures
@@ -34,13 +33,13 @@ from glasshive.ipcache.sync import IpcacheSync
 from glasshive.maps.drops import DropNames
 from glasshive.maps.endpoints import EndpointsMap, HostEntry
 from glasshive.maps.ipcache import IpcacheMap
-from glasshive.model.address import Address, is_ipv4, parse
+from glasshive.model.address import Address, Prefix, is_ipv4, parse
 from glasshive.model.endpoint import NOT_ENFORCED, Enforcement
 from glasshive.model.node import NodeFacts
 from glasshive.net import netlink
 from glasshive.node import devices
 from glasshive.node.config import Devices, node_config, pod_mtu
-from glasshive.routing.desired import Ways, desired
+from glasshive.routing.desired import Route, Ways, desired
 from glasshive.routing.sync import RouteSync
 
 log = logging.getLogger(__name__)
@@ -48,8 +47,6 @@ log = logging.getLogger(__name__)
 ENDPOINTS_LEAST, ENDPOINTS_MOST, ENDPOINTS_SPARE = 4_096, 32_768, 16
 IPCACHE_ENTRIES = 512_000
 """The trie allocates as it grows."""
-HURRY_SECONDS = 0.25
-"""How long RCU stays expedited after the last change to pods' programs."""
 
 
 class Datapath:
@@ -65,6 +62,7 @@ class Datapath:
     ways: Ways
     departures: Departures
     devices: Devices
+    _rows: EndpointsMap
 
     def __init__(self, config: AgentConfig, node: NodeFacts) -> None:
         self.config = config
@@ -72,8 +70,7 @@ class Datapath:
         if not self.node.pod_prefixes:
             raise UsageError(f"node {node.name} has no pod CIDR of {' or '.join(config.ip_families)}")
         self.timing_ms: dict[str, Any] = {}
-        self._hurry: ExitStack | None = None
-        self._calm: asyncio.TimerHandle | None = None
+        self._hurry = Hurry()
         self._wire: netlink.Socket | None = None
         self._host_entries: list[HostEntry] = []
         self._services_before: dict[Address, int] = {}
@@ -118,7 +115,7 @@ class Datapath:
 
     async def stop(self) -> None:
         """Let go, after what has begun is finished. What is attached and pinned goes on working."""
-        self._end_hurry()
+        self._hurry.end()
         if hasattr(self, "departures"):
             await self.departures.stop()
         if self._wire is not None:
@@ -127,13 +124,8 @@ class Datapath:
             self.endpoints.parts.store.close()
 
     def hurry(self) -> None:
-        """Pods are being attached or detached: grace periods are expedited from now on until shortly after the last."""
-        if self._hurry is None:
-            self._hurry = ExitStack()
-            self._hurry.enter_context(bpf.expedited_rcu())
-        if self._calm is not None:
-            self._calm.cancel()
-        self._calm = asyncio.get_running_loop().call_later(HURRY_SECONDS, self._end_hurry)
+        """Pods are being attached or detached."""
+        self._hurry.begin()
 
     def _own_addresses(self, made: Devices) -> list[HostEntry]:
         """The node's own addresses as endpoints: fabric ones at its device, routers and services at ``gh_host``."""
@@ -164,7 +156,7 @@ class Datapath:
         mtu = pod_mtu(fabric_mtu, tunnel=config.tunnel, underlay_ipv4=_underlay_is_ipv4(self.node))
         self.ways = Ways(made.device, made.host, config.tunnel, mtu)
         self.routes = RouteSync(self._wire)
-        kernel = EndpointsMap(objects.needed(found, "maps", "endpoints"))
+        kernel = self._rows = EndpointsMap(objects.needed(found, "maps", "endpoints"))
         services = [parse(text) for text in config.host_services]
         before = kernel.host_state([*services, *self.node.addresses])
         self._services_before = {one: before[one][0] for one in services if one in before}
@@ -188,7 +180,7 @@ class Datapath:
         """Service addresses that the node itself answers at have this identity."""
         changed = [replace(one, identity=identity) for one in self._host_entries if one.address in addresses]
         self._host_entries = [one for one in self._host_entries if one.address not in addresses] + changed
-        self.endpoints.parts.endpoints.put_host(changed)
+        self._rows.put_host(changed)
         self.ipcache.set_services(addresses, identity)
 
     def set_host_enforcement(self, enforcement: Enforcement) -> bool:
@@ -199,18 +191,27 @@ class Datapath:
         services = {parse(text) for text in self.config.host_services}
         changed = [replace(one, enforcement=enforcement) for one in self._host_entries if one.address not in services]
         self._host_entries = [one for one in self._host_entries if one.address in services] + changed
-        self.endpoints.parts.endpoints.put_host(changed)
+        self._rows.put_host(changed)
         return True
+
+    def wanted_routes(self, nodes: Sequence[NodeFacts]) -> Mapping[Prefix, Route]:
+        """The routes that follow from all nodes."""
+        return desired(nodes, self.config.node, self.ways)
 
     def reconcile(self) -> int:
         """Compare endpoints and ipcache with the kernel's maps and mend these; how many entries were wrong."""
-        endpoints = self.endpoints.parts.endpoints.reconcile(self.endpoints, self._host_entries)
+        self.ipcache.set_routed(())
+        endpoints = self._rows.reconcile(self.endpoints, self._host_entries)
         return sum(endpoints) + sum(self.ipcache.reconcile())
 
     def _fill(self) -> None:
         """Endpoints as they should be; ipcache and routes of this node. Other nodes' stay until the API told all."""
-        self.endpoints.parts.endpoints.reconcile(self.endpoints, self._host_entries)
+        self._rows.reconcile(self.endpoints, self._host_entries)
         self.ipcache.set_node(self.node)
+        if "ipcache" not in self.objects.taken_over:
+            # Pods were here before (under another dataplane, or with maps of another layout) and may be talking: what
+            # they send to other nodes' pods must not be taken for the world's and be masqueraded.
+            self.ipcache.set_routed(self.routes.present())
         for identity in set(self._services_before.values()):
             self.ipcache.set_services(list(self._services_before), identity)
         self.ipcache.flush()
@@ -229,14 +230,6 @@ class Datapath:
         for name, ifindex, direction in plan:
             program = objects.needed(self.objects, "programs", name)
             link.attach_tc(program, ifindex, direction, links / name).close()
-
-    def _end_hurry(self) -> None:
-        if self._calm is not None:
-            self._calm.cancel()
-            self._calm = None
-        if self._hurry is not None:
-            self._hurry.close()
-            self._hurry = None
 
 
 def endpoint_entries(node: NodeFacts) -> int:

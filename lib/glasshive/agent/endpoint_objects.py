@@ -7,11 +7,11 @@ earlier agent of this node left behind is looked for once, after the start.
 from __future__ import annotations
 
 import logging
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Protocol
 
-from glasshive.agent.datapath import Datapath
+from glasshive.agent.node_network import NodeNetwork
 from glasshive.agent.pod_identities import PodIdentities
-from glasshive.agent.policy.feature import PolicyFeature
 from glasshive.api.cilium_endpoint import CILIUM_ENDPOINT
 from glasshive.errors import ApiError
 from glasshive.kube.client import Client
@@ -30,10 +30,20 @@ _SWEEP: Key = ("", "")
 log = logging.getLogger(__name__)
 
 
+class Enforcing(Protocol):
+    """Who knows how policy stands for an endpoint: feature "policy"."""
+
+    on_flip: list[Callable[[Endpoint], None]]
+    """Called when that has changed."""
+
+    def enforcement_texts(self, endpoint: Endpoint) -> tuple[str, str]:
+        """Of ingress and egress; "" where nothing enforces."""
+
+
 class EndpointObjects:
     """Keeps the objects of this node's endpoints."""
 
-    def __init__(self, client: Client, datapath: Datapath, identities: PodIdentities, policy: PolicyFeature) -> None:
+    def __init__(self, client: Client, datapath: NodeNetwork, identities: PodIdentities, policy: Enforcing) -> None:
         self._client = client
         self._datapath = datapath
         self._identities = identities
@@ -172,5 +182,5 @@ def endpoint_status(
     }
 
 
-def _node_address(datapath: Datapath) -> str:
+def _node_address(datapath: NodeNetwork) -> str:
     return render(datapath.node.addresses[0]) if datapath.node.addresses else datapath.node.name

@@ -9,11 +9,11 @@ from collections.abc import Callable
 from typing import Any
 
 from glasshive.agent import background
-from glasshive.agent.datapath import Datapath, only_families
+from glasshive.agent.datapath import only_families
+from glasshive.agent.node_network import NodeNetwork
 from glasshive.agent.view import ClusterView
 from glasshive.errors import DeadlineError, GlasshiveError
 from glasshive.model.node import NodeFacts
-from glasshive.routing.desired import desired
 
 RECONCILE_SECONDS = 60.0
 
@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 class NodeRoutes:
     """Applies changes of Nodes, several at once when they come together, and compares with the kernel now and then."""
 
-    def __init__(self, datapath: Datapath, view: ClusterView, complete: Callable[[], bool]) -> None:
+    def __init__(self, datapath: NodeNetwork, view: ClusterView, complete: Callable[[], bool]) -> None:
         self._datapath = datapath
         self._view = view
         self._complete = complete
@@ -74,7 +74,7 @@ class NodeRoutes:
         nodes = [only_families(one, config.ip_families) for one in self._view.nodes()]
         if not any(node.name == config.node for node in nodes):
             nodes.append(datapath.node)
-        wanted = desired(nodes, config.node, datapath.ways)
+        wanted = datapath.wanted_routes(nodes)
         if self._view.synced:
             changed = datapath.routes.apply(wanted)
             mended = datapath.reconcile() if self._complete() else 0

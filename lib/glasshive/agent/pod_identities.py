@@ -13,7 +13,7 @@ from collections import defaultdict
 from typing import Any
 
 from glasshive.agent import background
-from glasshive.agent.datapath import Datapath
+from glasshive.agent.node_network import NodeNetwork
 from glasshive.agent.view import ClusterView
 from glasshive.api.resources import POD
 from glasshive.errors import ApiError, DeadlineError
@@ -33,7 +33,7 @@ ADD_PATIENCE_SECONDS = 2.0
 class PodIdentities:
     """Feature "identity": joins pods with their numbers."""
 
-    def __init__(self, client: Client, datapath: Datapath, view: ClusterView) -> None:
+    def __init__(self, client: Client, datapath: NodeNetwork, view: ClusterView) -> None:
         self._client = client
         self._datapath = datapath
         self._view = view

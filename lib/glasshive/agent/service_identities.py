@@ -11,7 +11,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any
 
-from glasshive.agent.datapath import Datapath
+from glasshive.agent.node_network import NodeNetwork
 from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.view import ClusterView
 from glasshive.api.resources import ENDPOINT_SLICE, POD, SERVICE
@@ -28,7 +28,7 @@ API_NAMESPACE, API_SERVICE = "default", "kubernetes"
 class ServiceIdentities:
     """Follows the two Services and the namespace ``kube-system``."""
 
-    def __init__(self, client: Client, datapath: Datapath, view: ClusterView, identities: PodIdentities) -> None:
+    def __init__(self, client: Client, datapath: NodeNetwork, view: ClusterView, identities: PodIdentities) -> None:
         self._datapath = datapath
         self._view = view
         self._identities = identities

@@ -1,4 +1,4 @@
-"""``glasshive node exec``, ``maps``, ``drops``."""
+"""``glasshive node exec``, ``dataplane``, ``maps``, ``drops``."""
 
 from __future__ import annotations
 
@@ -67,6 +67,15 @@ def node_config(cluster: str | None, name: str, settings: tuple[str, ...], outpu
         return
     for key, value in found.items():
         click.echo(f"{key}: {value}")
+
+
+@node.command("dataplane")
+@cluster_option
+@click.argument("name")
+@click.argument("wanted", required=False, default="", metavar="[ebpf|iptables|nftables]")
+def node_dataplane(cluster: str | None, name: str, wanted: str) -> None:
+    """Show what carries the packets of node NAME, or change it: eBPF, or kube-proxy's rules. Pods keep running."""
+    click.echo(f"{name}: {find_cluster(cluster).dataplane(name, wanted)}")
 
 
 @click.command()

@@ -108,6 +108,19 @@ class Cluster:
         """Start a component that was stopped; returns when it is ready. One that runs stays as it is."""
         self.backend.process(component).start()
 
+    def dataplane(self, node: str, wanted: str = "") -> str:
+        """What carries a node's packets: ``ebpf``, or kube-proxy's rules (``iptables``, ``nftables``).
+
+        With ``wanted`` the node's agent is replaced by that dataplane's; pods keep running, and the call returns when
+        the node is ready. Connections that were translated by the old one may end. Raises UsageError, ClusterError.
+        """
+        if not wanted:
+            return str(self.backend.node_request(node, "GET", "/v1/dataplane")["dataplane"])
+        if self.backend.node_request(node, "PUT", "/v1/dataplane", {"dataplane": wanted})["dataplane"] != wanted:
+            self.stop(node)
+            self.start(node)
+        return wanted
+
     def topology(self) -> Topology:
         """Nodes, pods and the world, for tables and pictures."""
         from glasshive.cluster.embedded.addresses import WORLD_OUTSIDE

@@ -9,18 +9,16 @@ from __future__ import annotations
 
 import logging
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from glasshive.endpoint.ids import IdPool
-from glasshive.endpoint.links import PodLinks
 from glasshive.endpoint.quarantine import AddressBook
 from glasshive.endpoint.store import EndpointStore
 from glasshive.errors import GlasshiveError, UsageError
 from glasshive.ipam.node_pool import PodAddresses
-from glasshive.ipcache.sync import IpcacheSync
-from glasshive.maps.endpoints import EndpointsMap
 from glasshive.model.address import V4_MAPPED, Address, render
 from glasshive.model.endpoint import IFINDEX_OFFSET, NOT_ENFORCED, Endpoint, Enforcement, PodRef
 from glasshive.net import netlink, netns, veth
@@ -49,13 +47,52 @@ class Sandbox:
         return f"{self.container_id}/{self.ifname}"
 
 
+class Delivery(Protocol):
+    """How packets find an endpoint: ``maps.endpoints``, or routes on a node without eBPF."""
+
+    def put(self, endpoint: Endpoint) -> None:
+        """From now on packets for it arrive."""
+
+    def delete(self, addresses: Sequence[Address]) -> object:
+        """No longer; what is gone already is no error."""
+
+    def has(self, endpoint: Endpoint) -> bool:
+        """Whether all is as ``put`` made it."""
+
+
+class Locals(Protocol):
+    """Who is told of the node's own addresses: ``ipcache.sync``."""
+
+    def set_local(self, endpoint_id: int, addresses: tuple[Address, ...], identity: int) -> None:
+        """An endpoint has these addresses and this identity."""
+
+    def remove_local(self, endpoint_id: int) -> None:
+        """It has gone."""
+
+
+class Hooks(Protocol):
+    """What is attached to an endpoint's device: ``endpoint.links``."""
+
+    def attach(self, endpoint: Endpoint) -> None:
+        """Attach; on failure nothing stays."""
+
+    def detach(self, endpoint: Endpoint) -> None:
+        """Take it away."""
+
+    def missing(self, endpoint: Endpoint) -> list[str]:
+        """Hooks at which there is nothing though there should be."""
+
+    def remove_strays(self, ids: set[int]) -> list[int]:
+        """Take away what belongs to no endpoint of ``ids``; whose it was."""
+
+
 @dataclass(frozen=True, slots=True)
 class Parts:
     """What the table works on."""
 
-    endpoints: EndpointsMap
-    ipcache: IpcacheSync
-    links: PodLinks
+    endpoints: Delivery
+    ipcache: Locals
+    links: Hooks
     store: EndpointStore
     addresses: AddressBook
     wire: netlink.Socket
@@ -222,7 +259,7 @@ class EndpointTable:
         else:
             wrong += [f"no program at {hook} of {endpoint.host_ifname}" for hook in self.parts.links.missing(endpoint)]
         if not self.parts.endpoints.has(endpoint):
-            wrong.append("the map endpoints lacks it or differs")
+            wrong.append("packets for it are not delivered: its entry (map endpoints, or route) is missing or differs")
         try:
             missing = set(endpoint.addresses) - addresses_in(sandbox_netns)
         except GlasshiveError as error:

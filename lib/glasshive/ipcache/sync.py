@@ -105,6 +105,15 @@ class IpcacheSync:
         )
         self.flush()
 
+    def set_routed(self, prefixes: Iterable[Prefix]) -> None:
+        """Prefixes of pods that are only known from the kernel's routes, which decide until their nodes are known."""
+        found = {}
+        for prefix in prefixes:
+            world = self._words.world_ipv4 if prefix.is_ipv4 else self._words.world_ipv6
+            identity = world if self._view.dual_stack else self._words.world
+            found[prefix] = Entry(identity, self._words.in_cluster, ZERO)
+        self._note(self._claims.set("routed", Rank.WORLD, found))
+
     def set_apiserver(self, addresses: Iterable[Address], identity: int) -> None:
         """Where the Kubernetes API answers. This node's own addresses stay ``host``."""
         mine = self._nodes.get(self._view.node)

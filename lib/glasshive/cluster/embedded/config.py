@@ -5,6 +5,7 @@ The file is YAML with the field names of ``_FIELDS``; a mistake is one line that
     name: demo
     nodes: 3
     routing: native              # or tunnel
+    dataplane: ebpf              # iptables, nftables: kube-proxy's rules instead; or by node: {node3: iptables}
     ipFamilies: [ipv4, ipv6]
     podCIDRs: [10.244.0.0/16, "fd00:10:244::/48"]
     serviceCIDRs: [10.96.0.0/16, "fd00:10:96::/112"]
@@ -48,6 +49,7 @@ from glasshive.service.settings import ServiceSettings
 DEFAULT_NAME = "hive"
 NAME_PATTERN = re.compile(r"[a-z0-9]([-a-z0-9]{0,30}[a-z0-9])?")
 ROUTING = ("native", "tunnel")
+DATAPLANES = ("ebpf", "iptables", "nftables")
 POLICY_MODES = ("default", "always", "never")
 FAMILIES = ("ipv4", "ipv6")
 MAX_NODES = 1000
@@ -66,6 +68,7 @@ _FIELDS = {
     "name": "name",
     "nodes": "nodes",
     "routing": "routing",
+    "dataplane": "dataplane",
     "ipFamilies": "ip_families",
     "podCIDRs": "pod_cidrs",
     "serviceCIDRs": "service_cidrs",
@@ -97,6 +100,7 @@ class ClusterConfig:
     name: str = DEFAULT_NAME
     nodes: int = 3
     routing: str = "native"
+    dataplane: str | Mapping[str, str] = "ebpf"
     ip_families: tuple[str, ...] = FAMILIES
     pod_cidrs: tuple[str, ...] = ()
     service_cidrs: tuple[str, ...] = ()
@@ -118,6 +122,7 @@ class ClusterConfig:
         check_name(self.name)
         _number("nodes", self.nodes, 1, MAX_NODES)
         _choice("routing", self.routing, ROUTING)
+        self._check_dataplane()
         self._check_families()
         for name, usual in (("pod_cidrs", _POD_CIDRS), ("service_cidrs", _SERVICE_CIDRS)):
             object.__setattr__(self, name, _networks(name, getattr(self, name), self.ip_families, usual))
@@ -139,6 +144,22 @@ class ClusterConfig:
         for name, entries in self.map_entries.items():
             _number(f"map_entries.{name}", entries, 1, _MOST_ENTRIES)
         object.__setattr__(self, "l2_lease_seconds", _lease_seconds(self.l2_lease_seconds))
+
+    def _check_dataplane(self) -> None:
+        by_node = self.dataplane if isinstance(self.dataplane, Mapping) else {"": self.dataplane}
+        known = {"", *(f"node{number}" for number in range(1, self.nodes + 1))}
+        for node, value in by_node.items():
+            if node not in known:
+                raise UsageError(f"dataplane: {node!r} is no node; allowed: node1 to node{self.nodes}")
+            _choice(f"dataplane.{node}" if node else "dataplane", value, DATAPLANES)
+        if self.routing == "tunnel" and set(by_node.values()) != {"ebpf"}:
+            raise UsageError("dataplane: iptables and nftables need native routing; allowed: ebpf, or routing native")
+
+    def dataplane_of(self, node: str) -> str:
+        """What carries a node's packets when the cluster starts."""
+        if isinstance(self.dataplane, Mapping):
+            return str(self.dataplane.get(node, "ebpf"))
+        return self.dataplane
 
     def _check_families(self) -> None:
         families = tuple(self.ip_families) if isinstance(self.ip_families, list | tuple) else (self.ip_families,)

@@ -18,8 +18,11 @@ from aiohttp import web
 from glasshive.agent.agent import Agent
 from glasshive.agent.config import AgentConfig
 from glasshive.agent.http import routes
+from glasshive.agent.plain.agent import PlainAgent
+from glasshive.agent.plain.http import routes as plain_routes
+from glasshive.agent.plain.rules import remove_all
 from glasshive.api.resources import NODE
-from glasshive.cluster.embedded import addresses
+from glasshive.cluster.embedded import addresses, dataplane
 from glasshive.cluster.embedded.children import Report
 from glasshive.cluster.embedded.config import ClusterConfig
 from glasshive.cluster.embedded.kubelet import Kubelet, KubeletConfig
@@ -47,7 +50,7 @@ async def _run(config: ClusterConfig, paths: ClusterPaths, number: int, report: 
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     await _socket_there(paths)
     async with Client(socket=paths.api_socket) as client:
-        agent = Agent(agent_config(config, paths, number), client)
+        agent = _agent(agent_config(config, paths, number), client)
         kubelet = Kubelet(kubelet_config(config, paths, number), client, Inventory(paths.inventory_file))
         runner = await _serve(paths.node_socket(addresses.node_name(number)), agent, kubelet)
         await kubelet.start()
@@ -62,11 +65,23 @@ async def _run(config: ClusterConfig, paths: ClusterPaths, number: int, report: 
         await runner.cleanup()
 
 
+def _agent(config: AgentConfig, client: Client) -> Agent | PlainAgent:
+    """The agent of the node's dataplane. Where another one was before, its rules go first."""
+    if config.dataplane != "ebpf":
+        return PlainAgent(config, client)
+    if dataplane.file(config.node_dir).exists():
+        for wrong in remove_all():
+            LOG.warning("another dataplane's rules may still be there: %s", wrong)
+    return Agent(config, client)
+
+
 def agent_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> AgentConfig:
     """Return what the agent of node ``number`` is told."""
+    node = addresses.node_name(number)
     return AgentConfig(
         cluster=config.name,
-        node=addresses.node_name(number),
+        node=node,
+        dataplane=dataplane.chosen(paths.node(node), config.dataplane_of(node)),
         run_dir=paths.run,
         routing="tunnel" if config.routing == "tunnel" else "native",
         ip_families=config.ip_families,
@@ -110,10 +125,11 @@ def kubelet_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> K
     )
 
 
-async def _serve(path: Path, agent: Agent, kubelet: Kubelet) -> web.AppRunner:
+async def _serve(path: Path, agent: Agent | PlainAgent, kubelet: Kubelet) -> web.AppRunner:
     """Answer on the node's socket, mode 0600."""
     app = web.Application()
-    app.add_routes(routes(agent))
+    app.add_routes(routes(agent) if isinstance(agent, Agent) else plain_routes(agent))
+    app.add_routes(dataplane.routes(agent.config))
     app.add_routes(kubelet.routes())
     runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.5)
     await runner.setup()
