@@ -26,6 +26,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(skip)
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how much the differential tests of policy have compared."""
+    from policy_tally import TALLY
+
+    for line in TALLY.lines():
+        terminalreporter.write_line(line)
+
+
 @pytest.fixture(scope="session")
 def project_root() -> Path:
     """The checkout's top folder."""

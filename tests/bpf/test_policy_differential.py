@@ -7,7 +7,6 @@ that side's. What is counted as a case is one packet under one set of policies.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -36,11 +35,14 @@ from glasshive.policy.engine import PutObject
 from policy_cases import Case, cases, remote_node, reserved
 from policy_oracle import Cluster, Packet, Somebody, judge
 from policy_tables import Tables
+from policy_tally import EXAMPLES as ASKED
+from policy_tally import FULL, TALLY, examples, time_limit
 from policy_worlds import engine_of, everybody
 
-pytestmark = [pytest.mark.root, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.root, pytest.mark.timeout(time_limit(20))]
 
-EXAMPLES = int(os.environ.get("GLASSHIVE_POLICY_EXAMPLES", "5"))
+EXAMPLES = examples(5)
+PROGRAMS = "oracle and programs"
 FLAGS = dp.NODE_IPV4 | dp.NODE_IPV6
 ENFORCED = {Direction.INGRESS: dp.INGRESS_ENFORCED, Direction.EGRESS: dp.EGRESS_ENFORCED}
 WORDS = {"GH_DROP_POLICY": "deny-default", "GH_DROP_POLICY_DENY": "deny-rule"}
@@ -53,6 +55,7 @@ def path() -> Iterator[dp.Datapath]:
     with dp.loaded(dp.config(flags=FLAGS)) as made:
         furnish(made)
         yield made
+    assert not ASKED or TALLY.counts[PROGRAMS] >= FULL, "a full run compares more"
 
 
 @dataclass
@@ -192,7 +195,9 @@ def compare(node: Node) -> int:
 def test_programs_say_what_the_oracle_says(path: dp.Datapath, case: Case) -> None:
     engine, node = engine_of(case), Node(path, case)
     node.carry_out(engine.apply(*everybody(case), *(PutObject(one) for one in case.cluster.objects)))
-    assert compare(node) > 0
+    compared = compare(node)
+    assert compared > 0
+    TALLY.add(PROGRAMS, compared)
 
 
 def test_port_0_is_no_tunnel(path: dp.Datapath) -> None:

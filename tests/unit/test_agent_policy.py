@@ -10,6 +10,7 @@ from typing import Any, cast
 import pytest
 
 from control_plane import eventually
+from glasshive.agent.endpoint_objects import endpoint_status
 from glasshive.agent.facts import named_ports
 from glasshive.agent.policy import tables
 from glasshive.agent.policy.kept import KeptForms
@@ -20,6 +21,7 @@ from glasshive.agent.policy.views import peer_text, port_text
 from glasshive.errors import UsageError
 from glasshive.maps.policy import Row
 from glasshive.model.address import Prefix
+from glasshive.model.endpoint import Endpoint, PodRef
 from glasshive.model.identity import Identity
 from glasshive.model.labels import Labels
 from glasshive.model.policy import CidrPeer, Direction, LabelPeer, Match, PeerRows, PortRow, Verdict
@@ -179,6 +181,22 @@ def test_kept_forms_outlive_their_keeper(tmp_path: Path) -> None:
     assert not file.exists()
     file.write_text("{")
     assert KeptForms(file).get(obj) is None
+
+
+def test_what_an_endpoint_s_object_says_of_ports_and_account() -> None:
+    endpoint = Endpoint(3, "c1", "eth0", "/run/netns/x", PodRef("shop", "web", "u1"), (), b"", b"", 1500, 300)
+    labels = Labels.of(["k8s:app=web", "k8s:io.cilium.k8s.policy.serviceaccount=cook"])
+    status = endpoint_status(
+        endpoint, labels, "ready", "192.0.2.1", ("Enabled", "Disabled"), named_ports={("web", 6, 80), ("dns", 17, 53)}
+    )
+    assert status["named-ports"] == [
+        {"name": "dns", "port": 53, "protocol": "UDP"},
+        {"name": "web", "port": 80, "protocol": "TCP"},
+    ]
+    assert status["service-account"] == "cook"
+    assert status["policy"]["ingress"] == {"enforcing": True, "state": "Enabled"}
+    bare = endpoint_status(endpoint, None, "waiting-for-identity", "", ("", ""))
+    assert not {"named-ports", "service-account"} & bare.keys()
 
 
 def test_named_ports_of_a_pod() -> None:

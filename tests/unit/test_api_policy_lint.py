@@ -101,6 +101,26 @@ egress:
     assert found(policy) == ["spec.ingress[2]: never decides: spec.ingress[1] (rest) comes first and matches all of it"]
 
 
+NAMED = "[{port: web, protocol: TCP}, {port: '81', protocol: TCP}]"
+
+
+@pytest.mark.parametrize(
+    ("section", "peers", "warned"),
+    [
+        ("egress", "toCIDR: [192.0.2.0/24]", True),
+        ("egress", "toEntities: [world]", True),
+        ("egressDeny", "toCIDRSet: [{cidr: 192.0.2.0/24, except: [192.0.2.1/32]}]", True),
+        ("egress", "toEntities: [world, cluster]", False),
+        ("egress", "toEndpoints: [{}]", False),
+        ("ingress", "fromCIDR: [192.0.2.0/24]", False),
+    ],
+)
+def test_names_of_ports_that_nobody_has(section, peers, warned):
+    policy = cilium_policy(f"endpointSelector: {{}}\n{section}: [{{{peers}, toPorts: [{{ports: {NAMED}}}]}}]")
+    told = f'spec.{section}[0]: no address outside of the cluster has a port named "web": write its number'
+    assert found(policy) == ([told] if warned else [])
+
+
 def test_selectors_of_nothing():
     identities = [
         Labels.of(["k8s:app=web", "k8s:io.kubernetes.pod.namespace=shop"]),

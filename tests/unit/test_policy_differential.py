@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
@@ -24,11 +22,12 @@ from glasshive.policy.resolve import LOCALHOST, SubjectFacts
 from policy_cases import Case, cases, policies
 from policy_oracle import Packet, judge
 from policy_tables import Tables
+from policy_tally import TALLY, examples, time_limit
 from policy_worlds import engine_of, everybody, identity_of
 
-pytestmark = pytest.mark.timeout(600)  # the machine may be busy
+pytestmark = pytest.mark.timeout(time_limit(2))
 
-EXAMPLES = int(os.environ.get("GLASSHIVE_POLICY_EXAMPLES", "40"))
+EXAMPLES = examples(40)
 QUIET = settings(
     max_examples=EXAMPLES,
     deadline=None,
@@ -69,7 +68,7 @@ def agree(case: Case, engine: Engine, tables: Tables) -> int:
 def test_rows_say_what_the_oracle_says(case: Case) -> None:
     engine, tables = engine_of(case), Tables()
     tables.carry_out(engine.apply(*everybody(case), *(PutObject(one) for one in case.cluster.objects)))
-    agree(case, engine, tables)
+    TALLY.add("oracle and rows", agree(case, engine, tables))
 
 
 def canonical(engine: Engine) -> dict[object, object]:
@@ -122,4 +121,4 @@ def test_any_history_ends_where_a_fresh_engine_begins(history: tuple[Case, list[
         expected.carry_out(Delta(appeared=(policy,)))
     assert (tables.peers, tables.ports) == (expected.peers, expected.ports), "the tables hold what the engine wants"
     assert {b.prefix: b.identity.number for b in engine.blocks()} == tables.blocks
-    agree(case, engine, tables)
+    TALLY.add("oracle and rows after a history", agree(case, engine, tables))

@@ -178,6 +178,8 @@ def test_the_row_is_the_one_in_the_tables() -> None:
     rule = allow((app("client"),), (Ports(6, 80, 95),))
     assert str(told(rule, port=83).row) == "policy 1 ingress, identity 256, 80-95/TCP"
     assert str(told(rule, source=OTHER).row) == "policy 1 ingress, any peer"
+    # Offline nobody has given the numbers.
+    assert "\n  row          ingress, the identity of the peer, 80-95/TCP\n" in told(rule, port=83).text(offline=True)
 
 
 def test_a_trace_has_both_sides_and_the_world_none() -> None:

@@ -7,7 +7,7 @@ earlier agent of this node left behind is looked for once, after the start.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
 from glasshive.agent.node_network import NodeNetwork
@@ -19,13 +19,14 @@ from glasshive.kube.objects import Object
 from glasshive.kube.workqueue import WorkQueue
 from glasshive.model.address import render
 from glasshive.model.endpoint import Endpoint
-from glasshive.model.labels import Labels
+from glasshive.model.labels import SERVICE_ACCOUNT, SOURCE_K8S, Labels
 
 Key = tuple[str, str]
 
 RETRY_SECONDS = 2.0
 """How long a pod is waited for whose object this node has not seen."""
 _SWEEP: Key = ("", "")
+_PROTOCOLS = {6: "TCP", 17: "UDP", 132: "SCTP"}
 
 log = logging.getLogger(__name__)
 
@@ -146,9 +147,11 @@ class EndpointObjects:
         labels = self._identities.allocator.table.labels(endpoint.identity)
         waiting = endpoint.identity == self._datapath.reserved.number("init")
         state = "waiting-for-identity" if waiting else "ready"
+        pod = self._identities.pod(endpoint.pod.namespace, endpoint.pod.name)
         return endpoint_status(
-            endpoint, labels, state, _node_address(self._datapath), self._policy.enforcement_texts(endpoint)
-        )
+            endpoint, labels, state, _node_address(self._datapath), self._policy.enforcement_texts(endpoint),
+            named_ports=pod.ports if pod else (),
+        )  # fmt: skip
 
 
 def cilium_endpoint(namespace: str, name: str, uid: str, status: dict[str, Any]) -> Object:
@@ -158,16 +161,24 @@ def cilium_endpoint(namespace: str, name: str, uid: str, status: dict[str, Any])
 
 
 def endpoint_status(
-    endpoint: Endpoint, labels: Labels | None, state: str, node: str, enforcement: tuple[str, str]
-) -> dict[str, Any]:
-    """What the object says of an endpoint. Pure."""
+    endpoint: Endpoint, labels: Labels | None, state: str, node: str, enforcement: tuple[str, str],
+    *, named_ports: Iterable[tuple[str, int, int]] = (),
+) -> dict[str, Any]:  # fmt: skip
+    """What the object says of an endpoint. ``named_ports``: (name, IP protocol number, port). Pure."""
     pair = {"ipv4": endpoint.ipv4(), "ipv6": endpoint.ipv6()}
     directions = {
         direction: {"enforcing": text.startswith("Enabled"), "state": text}
         for direction, text in zip(("ingress", "egress"), enforcement, strict=True)
         if text
     }
+    ports = [
+        {"name": name, "port": port, "protocol": _PROTOCOLS.get(number, str(number))}
+        for name, number, port in sorted(named_ports)
+    ]
+    accounts = [one.value for one in labels or () if (one.source, one.key) == (SOURCE_K8S, SERVICE_ACCOUNT)]
     return {
+        **({"named-ports": ports} if ports else {}),
+        **({"service-account": accounts[0]} if accounts else {}),
         "id": endpoint.id,
         "state": state,
         "identity": {"id": endpoint.identity, "labels": labels.texts() if labels else []},

@@ -20,6 +20,7 @@ from glasshive.model.policy import (
     UDP,
     Action,
     CidrPeer,
+    Direction,
     Finding,
     LabelPeer,
     Match,
@@ -39,6 +40,7 @@ _MAX_PAIRS = 100_000
 def lint(policy: PolicyObject, identities: Collection[Labels] | None = None) -> list[Finding]:
     """Warnings about a valid object. ``identities``: labels of all known identities, to find selectors of nothing."""
     found = list(_impossible(policy.rules))
+    found += _nameless(policy.rules)
     found += _doubles(policy.rules)
     found += _ordered(policy.rules)
     found += _contradictions(policy.rules)
@@ -67,6 +69,15 @@ def _impossible(rules: Sequence[Rule]) -> Iterator[Finding]:
             clash = _clash(peer.matches) if isinstance(peer, LabelPeer) else None
             if clash:
                 yield _warning(rule, f"a peer can never be anybody: {clash}")
+
+
+def _nameless(rules: Sequence[Rule]) -> Iterator[Finding]:
+    """Ports by name for receivers that have no names for their ports."""
+    for rule in rules:
+        outside = rule.peers and all(isinstance(one, CidrPeer) or one in WORLD for one in rule.peers)
+        names = [one.name for one in rule.ports or () if one.name]
+        if names and outside and rule.direction is Direction.EGRESS:
+            yield _warning(rule, f'no address outside of the cluster has a port named "{names[0]}": write its number')
 
 
 def _clash(matches: Sequence[Match]) -> str | None:

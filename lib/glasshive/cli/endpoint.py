@@ -88,7 +88,8 @@ def identity_get(cluster: str | None, number: int, output: str) -> None:
     rows = find_cluster(cluster).identities()
     found = [row for row in rows if row["number"] == number]
     if not found:
-        raise NotFoundError(f"there is no identity {number}", hint="glasshive identity list")
+        hint = "glasshive identity list; those of address blocks are a node's own: glasshive bpf identity list NODE"
+        raise NotFoundError(f"there is no identity {number}", hint=hint)
     if output == "json":
         print_json(found[0])
     else:

@@ -138,6 +138,8 @@ def policy_explain(
     for one in found:
         click.echo(flow_line(one["flow"]))
         click.echo(one["text"])
+        if one["flow"]["audited"]:
+            click.echo("  (audit mode: it passed all the same)")
         if one["changed"]:
             click.echo("  (policies have changed since: this is what they say now)")
         click.echo("")

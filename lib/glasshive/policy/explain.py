@@ -68,13 +68,20 @@ class DecidingRow:
 
     def __str__(self) -> str:
         peer = f"identity {self.peer}" if self.peer else "any peer"
+        return f"policy {self.policy} {self.direction}, {peer}{self._ports()}"
+
+    def nameless(self) -> str:
+        """The row without the numbers of policy and identity, where these are made up."""
+        return f"{self.direction}, {'the identity of the peer' if self.peer else 'any peer'}{self._ports()}"
+
+    def _ports(self) -> str:
         if self.protocol is None:
-            return f"policy {self.policy} {self.direction}, {peer}"
+            return ""
         if not self.prefix_bits:
-            return f"policy {self.policy} {self.direction}, {peer}, {words.protocol(self.protocol)}"
+            return f", {words.protocol(self.protocol)}"
         last = self.port + (1 << PORT_BITS - self.prefix_bits) - 1
         numbers = str(self.port) if last == self.port else f"{self.port}-{last}"
-        return f"policy {self.policy} {self.direction}, {peer}, {numbers}/{words.protocol(self.protocol)}"
+        return f", {numbers}/{words.protocol(self.protocol)}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,10 +107,11 @@ class Explanation:
         """Whether the packet passes on this side."""
         return self.verdict in (None, Verdict.ALLOW)
 
-    def text(self) -> str:
-        """The explanation as lines for a terminal."""
+    def text(self, *, offline: bool = False) -> str:
+        """The explanation as lines for a terminal. ``offline``: no kernel has given the numbers of the row."""
         lines = [f"{self.direction} of {self.subject}: {words.VERDICTS[self.verdict]}"]
-        lines += _lines("row", [str(self.row)] if self.row else [])
+        if self.row is not None:
+            lines += _lines("row", [self.row.nameless() if offline else str(self.row)])
         lines += _lines("because", [self.reason()])
         lines += _lines("nearly", [f"{one.origin}: {one.text}" for one in self.near])
         if self.remedy is not None:
@@ -223,8 +231,9 @@ def _address(at: Situation, rule: Rule) -> tuple[Why, str] | None:
         if at.outside and kept_out:
             return Why.EXCEPT, f"{peer.prefix} holds {held[0]}, but {kept_out[0]} is excepted"
         if not at.outside and (held or not at.addresses):
-            who = f"identity {at.peer} ({words.labels(at.peer_labels)})"
-            return Why.HAS_IDENTITY, f"{words.peer(peer)} cannot apply: the peer has {who}; CIDRs mean the outside only"
+            who = words.labels(at.peer_labels)
+            text = f"{words.peer(peer)} cannot apply: the peer has an identity ({who}); CIDRs mean the outside only"
+            return Why.HAS_IDENTITY, text
     return None
 
 

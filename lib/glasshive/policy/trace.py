@@ -65,7 +65,7 @@ class Trace:
             (self.ingress, self.destination, "ingress"),
         ):
             told = "no policy is enforced there" if len(party.peer_labels) else "outside of the cluster"
-            parts.append(side.text() if side is not None else f"{word} of {party.name}: {told}")
+            parts.append(f"{word} of {party.name}: {told}" if side is None else side.text(offline=True))
         parts.append(f"Verdict: {'ALLOWED' if self.allowed else 'DENIED'}")
         return "\n\n".join(parts)
 
