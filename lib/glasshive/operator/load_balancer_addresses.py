@@ -25,15 +25,17 @@ from glasshive.operator.node_addresses import pod_cidrs
 COMPONENT = "lb-ipam"
 POOLS: Key = ("", "")
 """Key of the work of reading all pools; a pool's own status has the key ("", name), a Service (namespace, name)."""
-COUNTS_DELAY_SECONDS = 0.2
-"""A pool's counts are written once per burst of services."""
+WAITING: Key = ("", " waiting")
+"""Key of the work of looking at the services that wait for an address."""
+BURST_SECONDS = 0.2
+"""A pool's counts are written once per burst of services, and those that wait are looked at once."""
 
 
 class LoadBalancerAddressController(Controller):
-    """One worker: who asks first is served first, and after a start the older service."""
+    """Who asks first is served first, after a start the older service: an address is chosen before the first wait."""
 
     name: ClassVar[str] = "load-balancer-addresses"
-    workers: ClassVar[int] = 1
+    workers: ClassVar[int] = 4
 
     def __init__(self, context: Context) -> None:
         self._services = context.caches.of(SERVICE)
@@ -91,6 +93,10 @@ class LoadBalancerAddressController(Controller):
         """Look at all pools, write the status of one, or serve one Service."""
         if key == POOLS:
             self._read_pools()
+        elif key == WAITING:
+            for service in self._by_age():
+                if _condition(service).get("status") != "True":
+                    self.queue.add(key_of(service))
         elif not key[0]:
             await self._write_pool(key[1])
         else:
@@ -107,7 +113,7 @@ class LoadBalancerAddressController(Controller):
 
     def _counts_changed(self) -> None:
         for name in self.addresses.pools:
-            self.queue.add_after(("", name), COUNTS_DELAY_SECONDS)
+            self.queue.add_after(("", name), BURST_SECONDS)
 
     async def _write_pool(self, name: str) -> None:
         pool = self._pools.get(name)
@@ -145,12 +151,9 @@ class LoadBalancerAddressController(Controller):
 
     def _freed(self, addresses: set[int]) -> None:
         """Whoever waits for an address may have its turn now."""
-        if not addresses:
-            return
-        self._counts_changed()
-        for service in self._by_age():
-            if _condition(service).get("status") != "True":
-                self.queue.add(key_of(service))
+        if addresses:
+            self._counts_changed()
+            self.queue.add_after(WAITING, BURST_SECONDS)
 
     async def _say(self, service: Object, answer: Answer) -> None:
         before = (service.get("status") or {}).get("conditions") or []
