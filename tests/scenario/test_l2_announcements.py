@@ -172,3 +172,15 @@ def test_local_services_are_announced_where_a_backend_is(cluster):
     until(lambda: lease_name(("default", "local")) not in {
         one["metadata"]["name"] for one in cluster.get("leases", namespace=NAMESPACE)
     })  # fmt: skip
+
+
+def test_glasshive_shows_why_a_service_has_no_address(cluster):
+    cluster.apply([service("far", loadBalancerIP="198.51.100.7"), service("near", externalIPs=["10.244.3.3"])])
+    try:
+        until(lambda: "no_pool: 198.51.100.7 is in no pool" in repr(cluster.service("far")))
+        until(lambda: "address_in_cluster: spec.externalIPs: 10.244.3.3" in repr(cluster.service("near")))
+        shown = cluster.kubectl("describe", "service", "far").stdout
+        assert re.search(r"Warning +LoadBalancerPending .* 198.51.100.7 is in no pool", shown), shown
+    finally:
+        cluster.delete("service", "far")
+        cluster.delete("service", "near")

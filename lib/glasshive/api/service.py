@@ -17,6 +17,7 @@ from glasshive.model.service import (
     EndpointSlice,
     HostPort,
     Service,
+    ServiceCondition,
     ServiceEndpoint,
     ServiceFinding,
     ServicePort,
@@ -90,6 +91,15 @@ class _Reading:
             selects=bool(spec.get("selector")),
             external_name=spec.get("externalName") or "" if kind == "ExternalName" else "",
             findings=tuple(self._findings),
+            conditions=self._conditions() if self._status else (),
+        )
+
+    def _conditions(self) -> tuple[ServiceCondition, ...]:
+        listed = self._status.get("conditions") or ()
+        return tuple(
+            ServiceCondition(one["type"], one.get("reason") or "", one.get("message") or "")
+            for one in listed
+            if one.get("status") == "False"
         )
 
     def _find(self, field: str, text: str) -> None:

@@ -7,6 +7,7 @@ from html import escape
 from typing import Any
 from urllib.parse import quote, urlencode
 
+from glasshive.api.service_conditions import ACCEPTED, ADDRESS_IN_CLUSTER, SELECTS
 from glasshive.cluster.backend import Backend
 from glasshive.cluster.rows import Rows
 from glasshive.errors import NotFoundError
@@ -37,7 +38,7 @@ def remarks(backend: Backend, nodes: Sequence[str]) -> Rows:
     """Services about which there is something to say: what is wrong, or why they have no frontend."""
     rows = []
     for one in backend.node_request(first(nodes), "GET", "/v1/services"):
-        said = [*one["findings"], *one["clashes"]]
+        said = _faults(one)
         if one["externalName"]:
             said.append(f"a name for {one['externalName']}: nothing to translate")
         elif one["answeredHere"]:
@@ -74,7 +75,7 @@ class ServiceView:
             if row["flags"] or row["sourceRanges"]:
                 ranges = f", source ranges {', '.join(row['sourceRanges'])}" if row["sourceRanges"] else ""
                 lines.append(f"  {row['frontend']}: {', '.join(row['flags'])}{ranges}")
-        return lines + [f"  {text}" for text in (*service.get("findings", ()), *service.get("clashes", ()))]
+        return lines + [f"  {text}" for text in _faults(service)]
 
     def __repr__(self) -> str:
         return "\n".join([*self.lines, repr(self.frontends)])
@@ -167,6 +168,16 @@ def first(nodes: Sequence[str]) -> str:
     if not nodes:
         raise NotFoundError("the cluster has no nodes")
     return nodes[0]
+
+
+def _faults(service: Mapping[str, Any]) -> list[str]:
+    """What is wrong about a Service: what this node sees, and what only the operator knows."""
+    said = [*service.get("findings", ()), *service.get("clashes", ())]
+    for one in service.get("conditions", ()):
+        seen_here = one["type"] == SELECTS or (one["type"] == ACCEPTED and one["reason"] != ADDRESS_IN_CLUSTER)
+        if not seen_here:
+            said.append(f"{one['reason']}: {one['message']}")
+    return said
 
 
 def _backends(rows: Sequence[dict[str, Any]]) -> list[str]:

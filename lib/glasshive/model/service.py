@@ -44,6 +44,14 @@ class ServiceFinding(NamedTuple):
     text: str
 
 
+class ServiceCondition(NamedTuple):
+    """What the operator says of a Service that is not as it should be (status False)."""
+
+    type: str
+    reason: str
+    message: str
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A Service as far as a datapath cares. Addresses are of the cluster's families only where the object says so."""
@@ -80,6 +88,7 @@ class Service:
     """Whether it has a selector."""
     external_name: str = ""
     findings: tuple[ServiceFinding, ...] = ()
+    conditions: tuple[ServiceCondition, ...] = ()
 
     @property
     def headless(self) -> bool:

@@ -75,6 +75,7 @@ class ServiceViews:
                     "frontends": len(self._book.tables(service.ref).frontends),
                     "findings": [f"{one.field}: {one.text}" for one in service.findings],
                     "clashes": lost.get(service.ref, []),
+                    "conditions": [one._asdict() for one in service.conditions],
                 }
             )
         return rows
