@@ -31,6 +31,7 @@ from glasshive.operator.garbage import GarbageCollector
 from glasshive.operator.identity_garbage import IdentityGarbage
 from glasshive.operator.job import JobController
 from glasshive.operator.kinds import Kinds
+from glasshive.operator.l2_status import L2StatusController
 from glasshive.operator.load_balancer import LoadBalancerController
 from glasshive.operator.load_balancer_addresses import LoadBalancerAddressController
 from glasshive.operator.namespace import NamespaceController
@@ -82,6 +83,7 @@ class Operator:
             LoadBalancerAddressController(context),
             ServiceFaultController(context),
             RedirectStatusController(context),
+            L2StatusController(context),
             NodeLifecycleController(context),
             TaintEvictionController(context),
             DisruptionController(context),

@@ -19,6 +19,10 @@ from glasshive.service.redirect import frontends_of
 
 COMPONENT = "redirect-controller"
 VALID = "Valid"
+SKIP_NOT_YET = (
+    "the policy makes sense, but spec.skipRedirectFromBackend is not carried out yet: calls by the answering pods are "
+    "redirected as everybody's"
+)
 
 
 class RedirectStatusController(Controller):
@@ -58,11 +62,12 @@ class RedirectStatusController(Controller):
             return None
         known = {policy.ref: policy for policy in map(read_redirect, self._policies.values())}
         services = {one.service: self._service(one.service) for one in known.values() if one.service}
-        why = fault_of(known[ServiceRef(*key)], known, services)
+        ref = ServiceRef(*key)
+        why = fault_of(known[ref], known, services)
         before = (obj.get("status") or {}).get("conditions") or []
         wanted = with_condition(
             before, VALID, "False" if why else "True", "InvalidPolicy" if why else "Valid",
-            f"{why}: nothing is redirected" if why else "the policy makes sense",
+            f"{why}: nothing is redirected" if why else SKIP_NOT_YET if known[ref].skip else "the policy makes sense",
         )  # fmt: skip
         if conditions_patch(before, wanted):
             if why:
