@@ -230,3 +230,14 @@ def test_no_number_left(monkeypatch: pytest.MonkeyPatch) -> None:
         known.acquire(Prefix.parse(text))
     with pytest.raises(ExhaustedError, match="delete policies"):
         known.acquire(Prefix.parse("12.0.0.0/8"))
+
+
+def test_whether_anybody_is_meant_needs_no_rule() -> None:
+    cache = SelectorCache()
+    peer = LabelPeer((match("in", "web"),))
+    assert not cache.anybody(peer)
+    cache.add(300, WEB)
+    assert cache.anybody(peer)
+    assert cache.selectors() == []
+    cache.remove(300)
+    assert not cache.anybody(peer)

@@ -6,12 +6,12 @@ and no packet could tell otherwise.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from glasshive.api.policy_cidrs import contains
 from glasshive.api.policy_reading import WARNING
 from glasshive.api.policy_selectors import WORLD
-from glasshive.model.labels import SOURCE_ANY, Labels
+from glasshive.model.labels import SOURCE_ANY
 from glasshive.model.policy import (
     PORT_MAX,
     PROTOCOL_ANY,
@@ -37,16 +37,32 @@ _MAX_PAIRS = 100_000
 """Objects with more pairs of rules to compare are not searched for covered ones: it would take seconds."""
 
 
-def lint(policy: PolicyObject, identities: Collection[Labels] | None = None) -> list[Finding]:
-    """Warnings about a valid object. ``identities``: labels of all known identities, to find selectors of nothing."""
+def lint(policy: PolicyObject) -> list[Finding]:
+    """Warnings about a valid object, from itself alone."""
     found = list(_impossible(policy.rules))
     found += _nameless(policy.rules)
     found += _doubles(policy.rules)
     found += _ordered(policy.rules)
     found += _contradictions(policy.rules)
-    if identities is not None:
-        found += _nothing_selected(policy, identities)
     return found
+
+
+def selecting_nobody(policy: PolicyObject, selects: Callable[[LabelPeer], bool]) -> Iterator[Finding]:
+    """Warnings about selectors that mean nobody now; ``selects`` says whether there is an identity of a kind."""
+    subjects: dict[Subject, str] = {}
+    for rule in policy.rules:
+        subjects.setdefault(rule.subject, rule.origin.path.partition(".")[0])
+    for deny in policy.default_denies:
+        subjects.setdefault(deny.subject, "spec")
+    for subject, path in subjects.items():
+        pods = subject.kind is SubjectKind.ENDPOINT and subject.matches
+        if pods and not selects(LabelPeer(subject.matches)):
+            yield Finding(WARNING, path, "selects no endpoint that exists now: it is without effect until one does")
+    for rule in policy.rules:
+        for peer in rule.peers or ():
+            if isinstance(peer, LabelPeer) and peer.matches and peer not in WORLD and not selects(peer):
+                wanted = ", ".join(_text(one) for one in peer.matches)
+                yield _warning(rule, f"the peer {wanted} is nobody that exists now")
 
 
 def _warning(rule: Rule, message: str) -> Finding:
@@ -212,29 +228,6 @@ def _port_covers(outer: Ports, inner: Ports) -> bool:
     if inner.name:
         return (outer.first, outer.last) == (0, PORT_MAX)
     return outer.first <= inner.first and inner.last <= outer.last
-
-
-def _nothing_selected(policy: PolicyObject, identities: Collection[Labels]) -> Iterator[Finding]:
-    selected: dict[tuple[Match, ...], bool] = {}
-
-    def selects(matches: tuple[Match, ...]) -> bool:
-        if matches not in selected:
-            selected[matches] = not matches or any(LabelPeer(matches).selects(labels) for labels in identities)
-        return selected[matches]
-
-    subjects: dict[Subject, str] = {}
-    for rule in policy.rules:
-        subjects.setdefault(rule.subject, rule.origin.path.partition(".")[0])
-    for deny in policy.default_denies:
-        subjects.setdefault(deny.subject, "spec")
-    for subject, path in subjects.items():
-        if subject.kind is SubjectKind.ENDPOINT and not selects(subject.matches):
-            yield Finding(WARNING, path, "selects no endpoint that exists now: it is without effect until one does")
-    for rule in policy.rules:
-        for peer in rule.peers or ():
-            if isinstance(peer, LabelPeer) and peer not in WORLD and not selects(peer.matches):
-                wanted = ", ".join(_text(one) for one in peer.matches)
-                yield _warning(rule, f"the peer {wanted} is nobody that exists now")
 
 
 def _text(one: Match) -> str:

@@ -167,6 +167,10 @@ class SelectorCache:
         known = self._known.get(number)
         return known is not None and self._matches(peer, known)
 
+    def anybody(self, peer: Peer) -> bool:
+        """Whether a peer means an identity now, also one that no rule names."""
+        return bool(self._members(peer))
+
     def labels(self, number: int) -> Labels | None:
         """An identity's labels."""
         known = self._known.get(number)

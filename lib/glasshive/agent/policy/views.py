@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from glasshive.api.policy_lint import selecting_nobody
 from glasshive.endpoint.table import owner_of
 from glasshive.errors import NotFoundError
 from glasshive.maps.policy import Row
@@ -16,10 +17,12 @@ from glasshive.model.policy import (
     TCP,
     UDP,
     CidrPeer,
+    Finding,
     LabelPeer,
     Match,
     ObjectRef,
     Peer,
+    PolicyObject,
     Verdict,
 )
 from glasshive.policy.delta import Assignment
@@ -116,7 +119,7 @@ class PolicyViews:
                 "valid": parsed.valid,
                 "rules": len(parsed.policy.rules),
                 "subjects": self._subjects(parsed.policy.ref),
-                "findings": [f"{one.severity}: {one.path}: {one.message}" for one in parsed.policy.findings],
+                "findings": [f"{one.severity}: {one.path}: {one.message}" for one in self._findings(parsed.policy)],
                 "needs": sorted({need for rule in parsed.policy.rules for need in rule.needs}),
                 "object": {key: obj[key] for key in ("apiVersion", "kind", "metadata", "spec", "specs") if key in obj},
             }
@@ -124,6 +127,13 @@ class PolicyViews:
         ]
         rows.sort(key=lambda row: (row["kind"], row["namespace"], row["name"]))
         return {"revision": self._feature.maps.revision(), "objects": rows}
+
+    def _findings(self, policy: PolicyObject) -> Iterable[Finding]:
+        """What is wrong with an object, and who is meant by it and does not exist now."""
+        engine = self._feature.engine
+        return (
+            policy.findings if engine is None else (*policy.findings, *selecting_nobody(policy, engine.peers.anybody))
+        )
 
     def _subjects(self, ref: ObjectRef) -> int:
         """How many endpoints of this node (and the node) an object selects."""
