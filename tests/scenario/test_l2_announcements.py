@@ -141,6 +141,22 @@ def test_a_restarted_agent_goes_on_answering(cluster):
     assert announced(cluster) == who
 
 
+def test_addresses_outlive_the_control_plane(cluster):
+    """The operator starts anew: everybody has what he had, and what is new gets something else."""
+    before = addresses(cluster)
+    dead = next(p.pid for p in cluster.backend.status().processes if p.name == "control-plane")
+    os.kill(dead, 9)
+    until(
+        lambda: any(p.name == "control-plane" and p.ready and p.pid != dead for p in cluster.backend.status().processes)
+    )
+    cluster.apply([service("young")])
+    young = until(lambda: addresses(cluster, "young"))
+    assert addresses(cluster) == before
+    assert not set(young) & set(before)
+    assert announced(cluster)
+    cluster.delete("service", "young")
+
+
 def test_another_node_answers_when_the_holder_is_dead(cluster):
     """The dead node's programs are still in its kernel: they must fall silent by themselves."""
     who = announced(cluster)
