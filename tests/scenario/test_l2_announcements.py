@@ -112,6 +112,9 @@ def test_one_node_answers_for_both_families(cluster):
     counted = {row["addr"]: row["responses_sent"] for row in rows[who]}
     assert set(counted) == set(addresses(cluster))
     assert all(counted.values())
+    rows = cluster.announcements()
+    assert {(row["service"], row["node"], row["device"]) for row in rows} == {("default/web", who, "eth0")}
+    assert {row["address"] for row in rows if row["responsesSent"]} == set(addresses(cluster))
     lease = next(one for one in cluster.get("leases", namespace=NAMESPACE) if "default-web" in one["metadata"]["name"])
     assert lease["spec"]["leaseDurationSeconds"] == LEASE_SECONDS[0]
 

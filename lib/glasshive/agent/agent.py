@@ -20,6 +20,7 @@ from glasshive.agent.config import AgentConfig
 from glasshive.agent.datapath import Datapath
 from glasshive.agent.drop_watch import DropWatch
 from glasshive.agent.features import FEATURES, AgentContext, Feature
+from glasshive.agent.l2.feature import L2Feature
 from glasshive.agent.own_node import OwnNode
 from glasshive.agent.pod_identities import PodIdentities
 from glasshive.agent.policy.feature import PolicyFeature
@@ -45,6 +46,7 @@ class Agent:
     policy: PolicyFeature
     services: ServicesFeature
     redirects: LocalRedirects
+    l2: L2Feature
 
     def __init__(self, config: AgentConfig, client: Client | None = None) -> None:
         self.config = config
@@ -71,7 +73,17 @@ class Agent:
         self.cni = CniServer(self.datapath, self.identities.identity_of, self.policy)
         self.cni.ready = lambda: "" if self.ready.is_set() else "its agent is starting"
         self.redirects = LocalRedirects(self.client, self.config.node, self.services)
-        parts = self.datapath, self.view, self.identities, self.policy, self.services, self.redirects, self.drops
+        self.l2 = L2Feature(self.config, self.client, self.datapath, self.view)
+        parts = (
+            self.datapath,
+            self.view,
+            self.identities,
+            self.policy,
+            self.services,
+            self.redirects,
+            self.l2,
+            self.drops,
+        )
         context = AgentContext(self.config, self.client, *parts)
         for name, make in FEATURES:
             feature = make(context)

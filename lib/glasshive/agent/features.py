@@ -51,6 +51,7 @@ class AgentContext:
     policy: PolicyFeature
     services: ServicesFeature
     redirects: LocalRedirects
+    l2: L2Feature
     drops: DropWatch
 
     @property
@@ -69,6 +70,6 @@ FEATURES: tuple[tuple[str, Callable[[AgentContext], Feature]], ...] = (
     ("endpoints", lambda it: EndpointObjects(it.client, it.datapath, it.identities, it.policy)),
     ("routing", lambda context: NodeRoutes(context.datapath, context.view, lambda: context.complete)),
     ("conntrack", lambda context: Housekeeping(context.datapath)),
-    ("l2", lambda it: L2Feature(it.config, it.client, it.datapath, it.view)),
+    ("l2", lambda context: context.l2),
 )
 """(name, how it is made), in order of starting."""

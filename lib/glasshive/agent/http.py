@@ -32,6 +32,7 @@ def routes(agent: Agent) -> list[web.RouteDef]:
         web.get("/v1/maps", views.maps),
         web.get("/v1/maps/{name}", views.map_rows),
         web.get("/v1/drops", views.drops),
+        web.get("/v1/l2", views.l2),
         web.get("/v1/drop-records", views.drop_records),
         web.get("/v1/verdict-records", views.verdict_records),
         web.post("/cni", views.cni),
@@ -119,6 +120,10 @@ class AgentViews:
             return _answer(rows[: int(limit)] if limit else rows)
         except GlasshiveError as error:
             return _answer({"error": str(error)}, 400)
+
+    async def l2(self, _: web.Request) -> web.Response:
+        """Addresses of services that this node answers for on its network."""
+        return _answer(self._agent.l2.rows() if hasattr(self._agent, "l2") else [])
 
     async def drops(self, _: web.Request) -> web.Response:
         """Dropped packets and bytes per reason and direction."""

@@ -291,6 +291,12 @@ class Cluster:
         node, found = policies.place(self.backend, self._node_names(), name)
         return dict(self.backend.node_request(node, "GET", f"/v1/endpoints/{quote(found)}"))
 
+    def announcements(self, node: str = "") -> Rows:
+        """Addresses of services that each node (or one) answers for on its network."""
+        from glasshive.cluster import l2
+
+        return l2.announcements(self.backend, self._node_names(node))
+
     def redirects(self, node: str = "") -> Rows:
         """Local redirect policies, with what each does on each node (or on one)."""
         from glasshive.cluster import redirects

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -49,7 +50,7 @@ class L2Feature:
         self._maps = maps.L2Responders(needed(found, "maps", maps.NAME), needed(found, "maps", maps.TERM))
         self._labels = dict(datapath.node.labels)
         self._told: dict[Address, int] = {}
-        self._count = 0
+        self._answering: dict[Key, frozenset[Responder]] = {}
         self._task: asyncio.Task[None] | None = None
         view.on_node(self._on_node)
 
@@ -69,8 +70,24 @@ class L2Feature:
         return {
             "policies": len(self.sources.policies),
             "leading": sorted("/".join(one) for one in self.election.leading),
-            "responders": self._count,
+            "responders": sum(map(len, self._answering.values())),
         }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """What this node answers for, by service and address, with how often it did."""
+        sent = self._maps.entries()
+        now = time.monotonic()
+        return [
+            {
+                "service": "/".join(service),
+                "address": render(address),
+                "device": self._config.device,
+                "responsesSent": sent.get((address, index), 0),
+                "renewedSecondsAgo": round(now - self.election.leading.get(service, now), 1),
+            }
+            for service, responders in sorted(self._answering.items())
+            for address, index in sorted(responders)
+        ]
 
     def _on_node(self, name: str, facts: NodeFacts | None) -> None:
         if name == self._config.node and facts is not None and dict(facts.labels) != self._labels:
@@ -114,12 +131,12 @@ class L2Feature:
         self._apply(wanted)
 
     def _apply(self, wanted: Mapping[Key, frozenset[Responder]]) -> None:
-        responders = {one for service in self.election.leading for one in wanted.get(service, ())}
+        self._answering = {one: wanted[one] for one in self.election.leading if one in wanted}
+        responders = {one for found in self._answering.values() for one in found}
         since = self.election.since
         if since is not None:
             self._maps.set_term(int((since + self._terms.lease_s) * 1e9))
         new = self._maps.set(responders)
-        self._count = len(responders)
         self._told |= dict.fromkeys((address for address, _ in new), 0)
         self._told = {one: times for one, times in self._told.items() if one in {address for address, _ in responders}}
         due = [one for one, times in self._told.items() if times < ANNOUNCEMENTS]

@@ -12,7 +12,7 @@ from glasshive.agent.plain.agent import PlainAgent
 
 ABSENT = ("maps", "maps/{name}", "drop-records", "verdict-records", "policy/map", "policy/selectors",
           "policy/explain", "services", "services/frontends", "endpoints/{id}")  # fmt: skip
-EMPTY: dict[str, Any] = {"drops": [], "policy": {"revision": 0, "objects": []}}
+EMPTY: dict[str, Any] = {"drops": [], "l2": [], "redirects": [], "policy": {"revision": 0, "objects": []}}
 """What is asked of all nodes together: this one adds nothing."""
 
 
