@@ -10,7 +10,7 @@ import pytest
 
 from glasshive.cluster import manifests
 from glasshive.cluster.policy_flows import Wanted, addresses_of, flow_line, packet_of, port_of
-from glasshive.cluster.policy_trace import Scene, applied, kinds, traced
+from glasshive.cluster.policy_trace import Scene, applied, kinds, of_files, traced
 from glasshive.cluster.rows import Rows
 from glasshive.errors import NotFoundError, UsageError
 
@@ -67,6 +67,18 @@ def test_records_are_found_by_what_is_asked() -> None:
     assert not Wanted(refused=True).fits(row)
     assert port_of(row | {"protocol": "ICMPv6", "icmpType": 128}) == 128
     assert flow_line(row).startswith("10.0.0.1:5 -> 10.0.0.2:80 TCP ingress at n: allow (")
+
+
+def test_a_trace_names_the_file_of_a_rule(tmp_path: Path) -> None:
+    (tmp_path / "rules.yaml").write_text(POLICY.replace("app: front", "app: new"))
+    old = [*manifests.load(POLICY), *manifests.load(DEPLOYMENT)]
+    scene = Scene(old, files=of_files([str(tmp_path / "rules.yaml")]))
+    told = traced(scene, "default:app=new", "web", "80/TCP").text()
+    assert f"because      NetworkPolicy default/web of {tmp_path}/rules.yaml, ingress[0] allows it" in told
+    (tmp_path / "rules.yaml").write_text(POLICY.replace("port: 80", "port: 0"))
+    wrong = Scene(old, files=of_files([str(tmp_path / "rules.yaml")]))
+    with pytest.raises(UsageError, match=r"NetworkPolicy default/web of .*rules.yaml: spec.ingress\[0\].ports\[0\]"):
+        wrong.policies()
 
 
 def _pod(name: str, address: str, owner: str = "", template: str = "", namespace: str = "default") -> dict:
@@ -171,7 +183,7 @@ def test_the_command_traces_files_without_a_cluster(tmp_path: Path) -> None:
     done = subprocess.run([*argv, "default:app=other", "web", "80/TCP"], capture_output=True, text=True, check=False)
     assert done.returncode == 1, done.stderr
     assert "Verdict: DENIED" in done.stdout
-    assert "NetworkPolicy default/web, ingress[0]" in done.stdout
+    assert f"NetworkPolicy default/web of {file}, ingress[0]" in done.stdout
     done = subprocess.run([*argv, "default:app=front", "web", "80/TCP"], capture_output=True, text=True, check=False)
     assert done.returncode == 0
 

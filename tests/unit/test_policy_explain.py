@@ -164,7 +164,7 @@ def test_a_deny_rule_is_named_and_the_allow_rule_that_it_beats_too() -> None:
     assert found.rule == RuleOrigin(REF, "ingress", 1)
     assert [(one.origin.index, one.why) for one in found.near] == [(0, Why.OUTRANKED)]
     assert found.remedy is not None
-    assert found.remedy.text.startswith("remove CiliumNetworkPolicy default/web, ingress[1]")
+    assert found.remedy.text.startswith("remove CiliumNetworkPolicy default/web of web.yaml, ingress[1]")
 
 
 def test_an_admin_pass_is_told() -> None:

@@ -97,12 +97,10 @@ def policy_trace(  # noqa: PLR0917 - what the command line says
     """
     from glasshive.agent.policy.answers import to_json
     from glasshive.cli.output import print_json
-    from glasshive.cluster import manifests
-    from glasshive.cluster.policy_trace import Scene, traced
+    from glasshive.cluster.policy_trace import Scene, of_files, traced
 
     if offline:
-        scene = Scene([one for file in files for one in manifests.load(Path(file))])
-        found = traced(scene, source, destination, packet)
+        found = traced(Scene((), files=of_files(files)), source, destination, packet)
     else:
         found = find_cluster(cluster).policy_trace(source, destination, packet, files)
     if output == "json":

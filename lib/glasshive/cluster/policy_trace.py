@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from glasshive.agent.facts import named_ports, pod_labels
@@ -12,6 +13,7 @@ from glasshive.agent.service_identities import API_NAMESPACE, API_SERVICE, DNS_L
 from glasshive.api import policies
 from glasshive.api.policy_lookups import of_objects
 from glasshive.api.policy_reading import Options
+from glasshive.cluster import manifests
 from glasshive.cluster.policy_flows import PROTOCOLS, packet_of
 from glasshive.errors import NotFoundError, UsageError
 from glasshive.kube.objects import labels_of
@@ -31,16 +33,28 @@ _CLUSTER_WIDE = frozenset({
 
 
 class Scene:
-    """Objects, and the parties among them. ``cluster`` names the cluster in labels."""
+    """Objects, and the parties among them. ``cluster`` names the cluster in labels.
 
-    def __init__(self, objects: Iterable[Object], cluster: str = "default") -> None:
-        self._objects = list(objects)
+    ``files`` are objects with the names of their files, as if they were applied; answers name the file of a rule.
+    """
+
+    def __init__(
+        self, objects: Iterable[Object], cluster: str = "default", files: Iterable[tuple[Object, str]] = ()
+    ) -> None:
+        written = list(files)
+        self._objects = applied(objects, [one for one, _ in written])
+        self._files = {_name_of(one): file for one, file in written}
         self._cluster = cluster
         self._nodes: dict[str, str] = {}
         """On which node the parties are."""
         self._namespaces = {
             one["metadata"]["name"]: labels_of(one) for one in self._objects if one.get("kind") == "Namespace"
         }
+
+    @property
+    def objects(self) -> list[Object]:
+        """All objects: those of files in the place of others of the same name."""
+        return self._objects
 
     def policies(self) -> list[PolicyObject]:
         """Every policy among the objects; UsageError for one of a file that makes no sense.
@@ -54,7 +68,7 @@ class Scene:
         for one in self._objects:
             if (one.get("apiVersion"), one.get("kind")) not in kinds:
                 continue
-            parsed = policies.parse(one, lookups, options)
+            parsed = policies.parse(one, lookups, options, file=self._files.get(_name_of(one), ""))
             if not parsed.valid and one["metadata"].get("uid"):
                 continue
             if not parsed.valid:
@@ -192,6 +206,11 @@ def kinds() -> Sequence[Any]:
         r.CONFIG_MAP, r.NAMESPACE, r.NODE, r.POD, r.SERVICE, r.ENDPOINT_SLICE, *workloads, CILIUM_CIDR_GROUP,
         *policy_resources(),
     ]  # fmt: skip
+
+
+def of_files(files: Iterable[str]) -> list[tuple[Object, str]]:
+    """The objects of files, each with its file's name; ManifestError."""
+    return [(one, file) for file in files for one in manifests.load(Path(file))]
 
 
 def applied(objects: Iterable[Object], files: Iterable[Object]) -> list[Object]:

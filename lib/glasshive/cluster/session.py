@@ -319,9 +319,10 @@ class Cluster:
         from glasshive.cluster import policy_trace
 
         objects = [one for kind in policy_trace.kinds() for one in self.api.list(kind)[0]]
-        objects = policy_trace.applied(objects, [one for file in files for one in manifests.load(Path(file))])
-        settings = policy_trace.settings_of(self.config.policy_enforcement, self.config.allow_localhost, objects)
-        return policy_trace.traced(policy_trace.Scene(objects, self.name), source, destination, packet, settings)
+        scene = policy_trace.Scene(objects, self.name, policy_trace.of_files(files))
+        mode, localhost = self.config.policy_enforcement, self.config.allow_localhost
+        settings = policy_trace.settings_of(mode, localhost, scene.objects)
+        return policy_trace.traced(scene, source, destination, packet, settings)
 
     def policy_explain(
         self, source: str = "", destination: str = "", packet: str = "", *, refused: bool = False

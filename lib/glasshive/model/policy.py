@@ -134,7 +134,8 @@ class ObjectRef:
     file: str = ""
 
     def __str__(self) -> str:
-        return f"{self.kind} {self.namespace}/{self.name}" if self.namespace else f"{self.kind} {self.name}"
+        name = f"{self.namespace}/{self.name}" if self.namespace else self.name
+        return f"{self.kind} {name}" + (f" of {self.file}" if self.file else "")
 
 
 @dataclass(frozen=True, slots=True, order=True)
