@@ -121,6 +121,21 @@ def test_a_policy_cannot_be_changed_and_says_what_is_wrong(cluster):
     cluster.delete("clrp", "late")
 
 
+def test_a_restarted_agent_keeps_redirecting(cluster):
+    """Not even for a moment is the frontend away: nobody would answer at that address."""
+
+    def redirects():
+        rows = cluster.backend.node_request("node1", "GET", "/v1/services/frontends")
+        return [row for row in rows if row["type"] == "LocalRedirect"]
+
+    keys = {row["frontend"]: row["id"] for row in redirects()}
+    assert len(keys) == 2
+    dead = next(p.pid for p in cluster.backend.status().processes if p.name == "node1")
+    os.kill(dead, 9)
+    until(lambda: any(p.name == "node1" and p.ready and p.pid != dead for p in cluster.backend.status().processes))
+    assert {row["frontend"]: row["id"] for row in redirects()} == keys  # taken over, not made anew
+
+
 def test_without_a_ready_pod_the_service_answers_itself(cluster):
     vip, far = cluster.get("service", "web")["spec"]["clusterIP"], address(cluster, "far")
     cluster.delete("pod", "local")

@@ -27,7 +27,7 @@ from glasshive.model.address import parse
 from glasshive.model.endpoint import PodRef
 from glasshive.model.node import NodeFacts
 from glasshive.model.pod import PodFacts
-from glasshive.model.service import NO_TABLES, ServiceRef, ServiceTables
+from glasshive.model.service import NO_TABLES, FrontendType, ServiceRef, ServiceTables
 from glasshive.service.desired import desired, host_ports
 from glasshive.service.settings import NodeView, ServiceSettings
 from glasshive.service.sync import ServiceSync
@@ -36,6 +36,8 @@ COMPARE_SECONDS, COMPARE_MANY_SECONDS = 30.0, 600.0
 """How often the kernel's tables are compared with what is wanted, and how often when they hold ``MANY`` frontends:
 that takes about 20 microseconds for each, and everybody else waits meanwhile."""
 MANY = 2000
+OTHERS_SECONDS = 5.0
+"""How long tables wait for others to say what they have to put into them."""
 RETRY_SECONDS = 1.0
 """How soon tables that could not be written are tried again."""
 ZONE = "topology.kubernetes.io/zone"
@@ -62,6 +64,7 @@ class ServicesFeature:
         self._health_ports: dict[ServiceRef, int] = {}
         self._view = view
         self._listeners: list[Callable[[ServiceRef], None]] = []
+        self._others: list[asyncio.Event] = []
         self._dirty: dict[ServiceRef, None] = {}
         self._due = False
         self._built = asyncio.Event()
@@ -113,6 +116,7 @@ class ServicesFeature:
             with contextlib.suppress(DeadlineError):
                 await self.sources.wait_synced(10.0)
                 await self._view.wait_synced(10.0)
+        await self._wait_for_others()
         self._build()
         self._built.set()
         compared = time.monotonic()
@@ -162,6 +166,17 @@ class ServicesFeature:
     def listen(self, listener: Callable[[ServiceRef], None]) -> None:
         """Have ``listener`` told of every Service that has changed."""
         self._listeners.append(listener)
+
+    def wait_first(self, ready: asyncio.Event) -> None:
+        """Leave an earlier agent's redirects in the kernel until ``ready``: whoever knows them puts them again."""
+        self._others.append(ready)
+
+    async def _wait_for_others(self) -> None:
+        """Only where there is something to keep: a fresh node waits for nobody."""
+        redirect = int(FrontendType.LOCAL_REDIRECT)
+        if self._others and any(row.type == redirect for row in self.kernel.frontends().values()):
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(asyncio.gather(*(one.wait() for one in self._others)), OTHERS_SECONDS)
 
     def put(self, owner: str, tables: ServiceTables) -> None:
         """Replace what an owner that is no Service wants in this node's tables; NO_TABLES: nothing."""

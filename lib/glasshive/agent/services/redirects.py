@@ -33,11 +33,14 @@ class LocalRedirects:
         self._known = Informer(client, CILIUM_LOCAL_REDIRECT_POLICY, self._on_policy)
         self._pods = Informer(client, POD, self._on_pod, field_selector=f"spec.nodeName={node}", trim=_bare)
         self._changed = asyncio.Event()
+        self.ready = asyncio.Event()
+        """Set once the tables hold what the policies say."""
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to follow."""
         self._services.listen(self._on_service)
+        self._services.wait_first(self.ready)
         self._known.start()
         self._task = background.start(self._run(), "local-redirects")
 
@@ -76,17 +79,20 @@ class LocalRedirects:
     # -- changes
 
     async def _run(self) -> None:
+        await self._known.wait_synced(None)
         while not self._policies:
+            self.ready.set()
             self._changed.clear()
             await self._changed.wait()
         self._pods.start()
-        for informer in (self._known, self._pods):
-            while not informer.synced:
-                with contextlib.suppress(DeadlineError):
-                    await informer.wait_synced(10.0)
+        await self._pods.wait_synced(None)
+        while not self._services.sources.synced:
+            with contextlib.suppress(DeadlineError):
+                await self._services.sources.wait_synced(10.0)
         while True:
             self._changed.clear()
             self._compute()
+            self.ready.set()
             await self._changed.wait()
 
     def _on_policy(self, _: str, old: Object | None, new: Object | None) -> None:
