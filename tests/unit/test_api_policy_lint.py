@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from glasshive.api.policy_lint import lint, selecting_nobody
-from glasshive.api.policy_status import status_of
+from glasshive.api.policy_status import form_in_force, status_of
 from glasshive.model.labels import Labels
 from glasshive.model.policy import Finding
 from policy_objects import admin_policy, cilium_policy, network_policy, read
@@ -187,6 +187,29 @@ def test_the_last_valid_generation_stays_in_force(before):
     assert got["enforcedGeneration"] == before
     assert got["conditions"][0]["message"] == f"spec.ingress[0]: is wrong (generation {before} stays enforced)"
     assert status([ERROR], enforcedGeneration="2")["enforcedGeneration"] is None, "what a file says of itself"
+
+
+def test_the_form_in_force_is_in_the_status_while_the_object_says_something_else():
+    old, broken = cilium_policy("endpointSelector: {}\ningress: [{}]"), cilium_policy("endpointSelector: {}")
+    old["metadata"]["generation"], broken["metadata"]["generation"] = 2, 3
+    broken["status"] = status_of(old, [], now=NOW, last_valid=old)
+    assert broken["status"]["enforcedForm"] is None
+    assert form_in_force(broken) is None, "the operator has not told it yet"
+    broken["status"] = status_of(broken, [ERROR], now=NOW, last_valid=old)
+    assert broken["status"]["enforcedForm"] == {"spec": old["spec"]}
+    assert form_in_force(broken)["spec"] == old["spec"]
+    # An operator that has started since knows no other form than that.
+    assert status_of(broken, [ERROR], now=NOW) == broken["status"]
+    assert status_of(broken, [], now=NOW)["enforcedForm"] is None
+
+
+def test_an_object_that_has_not_changed_is_its_own_form_in_force():
+    same = cilium_policy("endpointSelector: {}\ningress: [{}]")
+    same["metadata"]["generation"] = 2
+    assert form_in_force(same) is None, "it has never been valid"
+    same["status"] = status_of({**same, "status": {"enforcedGeneration": 2}}, [ERROR], now=NOW, last_valid=same)
+    assert same["status"]["enforcedForm"] is None
+    assert form_in_force(same) is same
 
 
 def test_what_is_not_enforced_is_named():

@@ -34,6 +34,27 @@ def test_rules_that_cannot_decide_are_named_in_the_status(tmp_path: Path) -> Non
     play(tmp_path, body, nodes=1)
 
 
+def test_an_object_that_stops_making_sense_keeps_its_last_valid_form_in_its_status(tmp_path: Path) -> None:
+    async def body(c: Cluster) -> None:
+        good, bad = "endpointSelector: {}\ningress: [{}]", "endpointSelector: {}\ningress: [{fromCIDR: [nonsense]}]"
+        await c.client.create(CILIUM_NETWORK_POLICY, cilium_policy(good, "default"))
+
+        async def status() -> dict[str, Any]:
+            return (await get(c, CILIUM_NETWORK_POLICY, "cnp") or {}).get("status") or {}
+
+        async def enforced(generation: int, form: object) -> bool:
+            found = await status()
+            return (found.get("enforcedGeneration"), found.get("enforcedForm")) == (generation, form)
+
+        await eventually(lambda: enforced(1, None))
+        await c.client.patch(CILIUM_NETWORK_POLICY, "cnp", cilium_policy(bad, "default"), "default")
+        await eventually(lambda: enforced(1, {"spec": cilium_policy(good)["spec"]}))
+        await c.client.patch(CILIUM_NETWORK_POLICY, "cnp", cilium_policy(good, "default"), "default")
+        await eventually(lambda: enforced(3, None))
+
+    play(tmp_path, body, nodes=1)
+
+
 def test_a_node_that_joins_may_make_a_rule_impossible(tmp_path: Path) -> None:
     async def body(c: Cluster) -> None:
         await c.client.create(ADMIN_NETWORK_POLICY, admin_policy(NETWORKS))

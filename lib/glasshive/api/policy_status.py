@@ -37,12 +37,18 @@ STATUS_SCHEMA: Schema = {
             "type": "integer",
             "description": "The generation that counts: the last one that was valid. Absent: nothing is enforced.",
         },
+        "enforcedForm": {
+            **ANYTHING,
+            "description": "Spec and specs of that generation, where the object says something else by now.",
+        },
         "derivativePolicies": {"type": "object", "additionalProperties": ANYTHING},
     },
 }
 
 
-def status_of(obj: Object, findings: Sequence[Finding], rules: Iterable[Rule] = (), *, now: str) -> Object:
+def status_of(
+    obj: Object, findings: Sequence[Finding], rules: Iterable[Rule] = (), *, now: str, last_valid: Object | None = None
+) -> Object:
     """The status of ``obj`` after reading it; conditions of other types in its status are kept.
 
     Condition ``Valid`` is False with the first errors, else True (with warnings in its message). ``Enforceable`` is
@@ -51,7 +57,8 @@ def status_of(obj: Object, findings: Sequence[Finding], rules: Iterable[Rule] = 
 
     ``enforcedGeneration`` (None: none) is what agents enforce: an object with errors is never enforced in part. If an
     earlier generation of it was valid, that one stays in force, so that its endpoints stay at the stricter of old and
-    new; if there is none, nothing of it is enforced, and the message says so.
+    new; if there is none, nothing of it is enforced, and the message says so. ``enforcedForm`` is what it said
+    (``last_valid`` is the object as it was, if it is known), for agents that have not seen it: ``form_in_force``.
     """
     errors = [one for one in findings if one.severity == ERROR]
     needs = sorted({need for rule in rules for need in rule.needs})
@@ -65,20 +72,47 @@ def status_of(obj: Object, findings: Sequence[Finding], rules: Iterable[Rule] = 
         one["lastTransitionTime"] = before["lastTransitionTime"] if same else now
         if generation is not None:
             one["observedGeneration"] = generation
-    return {"conditions": [*fresh, *old.values()], "enforcedGeneration": enforced}
+    earlier = bool(errors) and enforced not in (None, generation)
+    form = form_of(last_valid) if last_valid is not None else _status_of(obj).get("enforcedForm")
+    return {
+        "conditions": [*fresh, *old.values()],
+        "enforcedGeneration": enforced,
+        "enforcedForm": form if earlier else None,
+    }
+
+
+def form_of(obj: Object) -> Object:
+    """What a policy object says, without its name and status."""
+    return {name: obj[name] for name in ("spec", "specs") if obj.get(name) is not None}
+
+
+def form_in_force(obj: Object) -> Object | None:
+    """The last valid form of an object that is not valid now, by its status; None if there was none."""
+    enforced, form = _enforced_generation(obj), _status_of(obj).get("enforcedForm")
+    if enforced is None:
+        return None
+    if enforced == (obj.get("metadata") or {}).get("generation"):
+        return obj  # it has not changed: something that it refers to has
+    if not isinstance(form, dict):
+        return None
+    return {**{name: value for name, value in obj.items() if name not in ("spec", "specs")}, **form}
+
+
+def _status_of(obj: Object) -> Object:
+    """The status; of a file's object nobody has checked that it is one."""
+    status = obj.get("status")
+    return status if isinstance(status, dict) else {}
 
 
 def _enforced_generation(obj: Object) -> int | None:
-    """What was in force until now; of a file's object nobody has checked that it is a number."""
-    status = obj.get("status")
-    found = status.get("enforcedGeneration") if isinstance(status, dict) else None
+    """What was in force until now."""
+    found = _status_of(obj).get("enforcedGeneration")
     return found if isinstance(found, int) else None
 
 
 def _conditions_of(obj: Object) -> list[Object]:
-    """The conditions that the object carries now; of a file's object nobody has checked that they are any."""
-    status = obj.get("status")
-    found = status.get("conditions") if isinstance(status, dict) else None
+    """The conditions that the object carries now."""
+    found = _status_of(obj).get("conditions")
     listed = found if isinstance(found, list) else []
     return [one for one in listed if isinstance(one, dict) and isinstance(one.get("type"), str)]
 

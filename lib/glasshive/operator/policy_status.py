@@ -84,6 +84,8 @@ class PolicyStatusController(Controller):
         self._references = references
         self._options = options
         self._uses: dict[Key, frozenset[Use]] = {}
+        self._valid: dict[Key, Object] = {}
+        """Objects as they were when they were valid last."""
         self._objects.on_event(self.enqueue)
         references.listen(self._on_reference)
 
@@ -97,6 +99,7 @@ class PolicyStatusController(Controller):
         obj = self._objects.get(key[1], key[0])
         if obj is None or is_terminating(obj):
             self._uses.pop(key, None)
+            self._valid.pop(key, None)
             return None
         whole = {"apiVersion": self._resource.api_version, "kind": self._resource.kind, **obj}
         parsed = policies.parse(whole, self._references.lookups(), self._options)
@@ -107,7 +110,10 @@ class PolicyStatusController(Controller):
                 self.context.events.warning(whole, "InvalidPolicy", f"{finding.path}: {finding.message}", COMPONENT)
             return None
         findings = (*parsed.policy.findings, *lint(parsed.policy))
-        wanted = status_of(whole, findings, parsed.policy.rules, now=now_text())
+        if parsed.valid:
+            self._valid[key] = obj
+        last_valid = self._valid.get(key)
+        wanted = status_of(whole, findings, parsed.policy.rules, now=now_text(), last_valid=last_valid)
         status = obj.get("status") or {}
         if any(status.get(name) != value for name, value in wanted.items()):
             await self._objects.patch(obj, {"status": wanted}, subresource="status")

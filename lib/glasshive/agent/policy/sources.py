@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from glasshive.agent.policy.kept import KeptForms
 from glasshive.api import cidr_group, policies
 from glasshive.api.policy_lookups import service_facts
 from glasshive.api.policy_reading import CidrGroupFacts, Lookups, Options, Parsed, ServiceFacts, Use
+from glasshive.api.policy_status import form_in_force
 from glasshive.api.resources import ENDPOINT_SLICE, NODE, SERVICE, Resource
 from glasshive.errors import DeadlineError
 from glasshive.kube.client import Client
@@ -221,11 +222,14 @@ class PolicySources:
             return held.parsed.policy
         log.warning("%s is not valid: %s", held.parsed.policy.ref, held.parsed.policy.findings[0].message)
         if held.valid is None:
-            held.valid = self._kept.get(held.obj)
+            held.valid = self._kept.get(held.obj) or form_in_force(held.obj)
         if held.valid is None:
             return held.parsed.policy
         self._kept.keep(held.valid)
         again = policies.parse(held.valid, lookups, self._options)
+        if not again.valid:
+            # It was valid until a node came whose addresses it names; for those outside it holds as before.
+            again = policies.parse(held.valid, replace(lookups, cluster_prefixes=None), self._options)
         held.parsed = Parsed(held.parsed.policy, held.parsed.uses | again.uses)
         return again.policy
 
@@ -252,6 +256,6 @@ def _not_served(informer: Informer) -> bool:
 
 
 def _what_counts(obj: Object) -> tuple[Any, ...]:
-    """An object without what others write into it: status, managed fields."""
-    meta = obj["metadata"]
-    return obj.get("spec"), obj.get("specs"), meta.get("uid"), meta.get("labels"), meta.get("annotations")
+    """An object without what others write into it: managed fields, and of its status all but what is in force."""
+    meta, form = obj["metadata"], (obj.get("status") or {}).get("enforcedForm")
+    return obj.get("spec"), obj.get("specs"), meta.get("uid"), meta.get("labels"), meta.get("annotations"), form
