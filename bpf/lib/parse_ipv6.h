@@ -23,51 +23,67 @@ static __always_inline bool gh_ipv6_is_extension(__u8 protocol)
 	       protocol == IPPROTO_FRAGMENT || protocol == IPPROTO_AH;
 }
 
-/* Walks the chain. Returns TC_ACT_OK with l4 and protocol moved behind it, or GH_DROP_INVALID_EXTENSION. */
-GH_GLOBAL int gh_ipv6_extensions(struct __sk_buff *skb, struct gh_packet *pkt)
+/* What a fragment header says. Returns whether this is a later fragment: what follows is no header then. */
+static __always_inline bool gh_ipv6_is_later(struct gh_packet *pkt, const struct gh_ipv6_fragment *header)
+{
+	const __u16 place = bpf_ntohs(header->offset);
+
+	if (place & (GH_IPV6_FRAGMENT_OFFSET | GH_IPV6_FRAGMENT_MORE)) {
+		pkt->flags |= GH_PACKET_FRAGMENT;
+		pkt->fragment_id = header->id;
+	}
+	if (place & GH_IPV6_FRAGMENT_OFFSET)
+		pkt->flags |= GH_PACKET_LATER;
+	return place & GH_IPV6_FRAGMENT_OFFSET;
+}
+
+/*
+ * One step along the chain: l4 and protocol move behind the extension header that they point to. Returns TC_ACT_PIPE when
+ * another one follows, TC_ACT_OK at the chain's end, or GH_DROP_INVALID_EXTENSION.
+ */
+GH_GLOBAL int gh_ipv6_extension(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	struct gh_ipv6_fragment header;
-	__u32 offset = ETH_HLEN + sizeof(struct ipv6hdr);
-	__u8 protocol;
+	__u32 bytes;
 
 	if (!pkt)
 		return GH_DROP_INVALID_PACKET;
-	protocol = pkt->protocol;
-	for (int i = 0; i < GH_IPV6_MAX_EXTENSIONS; i++) {
-		if (bpf_skb_load_bytes(skb, offset, &header, sizeof(header)))
-			return GH_DROP_INVALID_EXTENSION;
-		/* Source routing of type 0 lets the sender choose the path; RFC 5095 forbids it. */
-		if (protocol == IPPROTO_ROUTING && (bpf_ntohs(header.offset) >> 8) == 0)
-			return GH_DROP_INVALID_EXTENSION;
-		if (protocol == IPPROTO_FRAGMENT) {
-			__u16 place = bpf_ntohs(header.offset);
-
-			offset += sizeof(header);
-			if (place & (GH_IPV6_FRAGMENT_OFFSET | GH_IPV6_FRAGMENT_MORE)) {
-				pkt->flags |= GH_PACKET_FRAGMENT;
-				pkt->fragment_id = header.id;
-			}
-			if (place & GH_IPV6_FRAGMENT_OFFSET) {
-				pkt->flags |= GH_PACKET_LATER;
-				pkt->protocol = header.next;
-				return TC_ACT_OK;
-			}
-		} else if (protocol == IPPROTO_AH) {
-			offset += (header.reserved + 2) * 4;
-		} else {
-			offset += (header.reserved + 1) * 8;
-		}
-		protocol = header.next;
-		if (!gh_ipv6_is_extension(protocol)) {
-			if (offset > GH_L4_MASK)
-				return GH_DROP_INVALID_EXTENSION;
-			pkt->protocol = protocol;
-			pkt->l4 = offset;
-			bpf_skb_pull_data(skb, offset + 20 < skb->len ? offset + 20 : skb->len);
+	if (bpf_skb_load_bytes(skb, pkt->l4, &header, sizeof(header)))
+		return GH_DROP_INVALID_EXTENSION;
+	/* Source routing of type 0 lets the sender choose the path; RFC 5095 forbids it. */
+	if (pkt->protocol == IPPROTO_ROUTING && (bpf_ntohs(header.offset) >> 8) == 0)
+		return GH_DROP_INVALID_EXTENSION;
+	bytes = (header.reserved + 1) * 8;
+	if (pkt->protocol == IPPROTO_AH)
+		bytes = (header.reserved + 2) * 4;
+	if (pkt->protocol == IPPROTO_FRAGMENT) {
+		bytes = sizeof(header);
+		if (gh_ipv6_is_later(pkt, &header)) {
+			pkt->protocol = header.next;
 			return TC_ACT_OK;
 		}
 	}
-	return GH_DROP_INVALID_EXTENSION;
+	pkt->protocol = header.next;
+	pkt->l4 += bytes;
+	return gh_ipv6_is_extension(header.next) ? TC_ACT_PIPE : TC_ACT_OK;
+}
+
+/* Walks the chain. Returns TC_ACT_OK with l4 and protocol moved behind it, or GH_DROP_INVALID_EXTENSION. */
+static __always_inline int gh_ipv6_extensions(struct __sk_buff *skb, struct gh_packet *pkt)
+{
+	int verdict = TC_ACT_PIPE;
+	__u32 bytes;
+
+#pragma clang loop unroll(disable)
+	for (int i = 0; i < GH_IPV6_MAX_EXTENSIONS && verdict == TC_ACT_PIPE; i++)
+		verdict = gh_ipv6_extension(skb, pkt);
+	if (verdict != TC_ACT_OK || !gh_has_l4(pkt))
+		return verdict == TC_ACT_PIPE ? GH_DROP_INVALID_EXTENSION : verdict;
+	if (pkt->l4 > GH_L4_MASK)
+		return GH_DROP_INVALID_EXTENSION;
+	bytes = pkt->l4 + 20;
+	bpf_skb_pull_data(skb, bytes < skb->len ? bytes : skb->len);
+	return TC_ACT_OK;
 }
 
 /* Returns TC_ACT_OK, GH_DROP_INVALID_PACKET or GH_DROP_INVALID_EXTENSION. */

@@ -99,9 +99,34 @@ GH_GLOBAL __u64 gh_policy_find_peer(__u64 key, __u32 mask)
 	return gh_policy_find(&policy_peers, key, mask);
 }
 
-GH_GLOBAL __u64 gh_policy_find_port(__u64 key, __u32 mask)
+/* Place of the highest bit that is set, 0 to 16; 0 for none. Without branches but for the common case, a whole port. */
+static __always_inline __u32 gh_highest_bit(__u32 word)
 {
-	return gh_policy_find(&policy_ports, key, mask);
+	__u32 place, shift;
+
+	if (likely(word >> GH_POLICY_PORT_BITS))
+		return GH_POLICY_PORT_BITS;
+	place = (0xff - word) >> 31 << 3;
+	word >>= place;
+	shift = (0xf - word) >> 31 << 2;
+	word >>= shift;
+	place |= shift;
+	shift = (0x3 - word) >> 31 << 1;
+	word >>= shift;
+	return place | shift | word >> 1;
+}
+
+/*
+ * The row of the longest prefix in classes, of which there is one at least. exact: the key of the port itself. Returns the
+ * length of that prefix in the place of a value's classes, and, if there is such a row, its value around it.
+ * Verifier: all this is here, not in the caller's loop, because a loop is verified once per iteration.
+ */
+GH_GLOBAL __u64 gh_policy_find_port(__u64 exact, __u32 classes, __u32 mask)
+{
+	const __u32 bits = gh_highest_bit(classes);
+	const __u64 key = (exact & ~(0xffffULL >> bits << GH_POLICY_KEY_PORT)) | bits;
+
+	return gh_policy_find(&policy_ports, key, mask) | (__u64)bits << GH_POLICY_VALUE_CLASSES;
 }
 
 #endif

@@ -66,18 +66,28 @@ static __always_inline int gh_store_address(struct __sk_buff *skb, __u32 offset,
 	return bpf_skb_store_bytes(skb, offset, &addr->words[3], 4, 0);
 }
 
-/* The L4 checksum and port of the packet itself. An IPv4 ICMP checksum does not cover addresses. */
-static __always_inline int gh_rewrite_l4(struct __sk_buff *skb, const struct gh_packet *pkt, enum gh_end end,
-					 __s64 diff, __be16 old_port, __be16 new_port)
+/*
+ * The L4 checksum and port of the packet itself. diff: of the addresses; an IPv4 ICMP checksum does not cover them.
+ * Returns TC_ACT_OK or GH_DROP_WRITE_FAILED.
+ */
+GH_GLOBAL int gh_rewrite_l4(struct __sk_buff *skb, const struct gh_packet *pkt, enum gh_end end,
+			    const struct gh_nat_entry *to, __u64 diff)
 {
-	__u32 l4 = pkt->l4 & GH_L4_MASK;
-	__u32 check = gh_checksum_offset(pkt->protocol);
-	/* A UDP checksum of 0 means "none", and must neither be mended nor be the result (RFC 768). */
-	__u64 flags = pkt->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
+	__be16 old_port, new_port;
+	__u32 l4, check;
+	__u64 flags;
 
+	if (!pkt || !to)
+		return GH_DROP_WRITE_FAILED;
+	l4 = pkt->l4 & GH_L4_MASK;
+	check = gh_checksum_offset(pkt->protocol);
+	/* A UDP checksum of 0 means "none", and must neither be mended nor be the result (RFC 768). */
+	flags = pkt->protocol == IPPROTO_UDP ? BPF_F_MARK_MANGLED_0 : 0;
 	if (check && pkt->protocol != IPPROTO_ICMP &&
 	    bpf_l4_csum_replace(skb, l4 + check, 0, diff, flags | BPF_F_PSEUDO_HDR))
 		return GH_DROP_WRITE_FAILED;
+	old_port = end == GH_END_SRC ? pkt->sport : pkt->dport;
+	new_port = to->port;
 	if (old_port == new_port || (pkt->flags & GH_PACKET_ICMP_ERROR))
 		return TC_ACT_OK;
 	/* Apart from the addresses: with checksum offload the kernel sums the ports later, the addresses now. */
@@ -103,7 +113,7 @@ GH_GLOBAL int gh_rewrite(struct __sk_buff *skb, struct gh_packet *pkt, enum gh_e
 	new = to->addr;
 	ipv6 = gh_is_ipv6(pkt);
 	diff = gh_address_diff(ipv6, addr, &new);
-	if (gh_has_l4(pkt) && gh_rewrite_l4(skb, pkt, end, diff, *port, to->port) != TC_ACT_OK)
+	if (gh_has_l4(pkt) && gh_rewrite_l4(skb, pkt, end, to, diff) != TC_ACT_OK)
 		return GH_DROP_WRITE_FAILED;
 	if (!ipv6 && bpf_l3_csum_replace(skb, ETH_HLEN + offsetof(struct iphdr, check), 0, diff, 0))
 		return GH_DROP_WRITE_FAILED;
@@ -115,22 +125,21 @@ GH_GLOBAL int gh_rewrite(struct __sk_buff *skb, struct gh_packet *pkt, enum gh_e
 	return TC_ACT_OK;
 }
 
-/* Mend the 16-bit checksum at offset by diff, if it is in the packet; add what that changes to *total. */
-static __always_inline void gh_mend_quoted(struct __sk_buff *skb, __u32 offset, __s64 diff, __s64 *total)
+/* Mend the 16-bit checksum at offset by diff, if it is in the packet. Returns what that adds to a sum over it. */
+GH_GLOBAL __u32 gh_mend_quoted(struct __sk_buff *skb, __u32 offset, __u64 diff)
 {
 	__be16 old, new;
 	__u64 sum;
 
 	if (bpf_skb_load_bytes(skb, offset, &old, 2) || !old)
-		return;
+		return 0;
 	sum = (__u16)~old + (__u64)(__u32)diff;
 	for (int i = 0; i < 3; i++)
 		sum = (sum & 0xffff) + (sum >> 16);
 	new = ~sum;
 	if (!new)
 		new = 0xffff;
-	if (!bpf_skb_store_bytes(skb, offset, &new, 2, 0))
-		*total += (__u32)gh_half_diff(old, new);
+	return bpf_skb_store_bytes(skb, offset, &new, 2, 0) ? 0 : gh_half_diff(old, new);
 }
 
 /*
@@ -162,10 +171,10 @@ GH_GLOBAL int gh_rewrite_quote(struct __sk_buff *skb, const struct gh_packet *pk
 	     bpf_skb_store_bytes(skb, inner->l4 + gh_port_offset(inner, end), &new_port, 2, 0)))
 		return GH_DROP_WRITE_FAILED;
 	if (!ipv6)
-		gh_mend_quoted(skb, quote->l3 + offsetof(struct iphdr, check), address_diff, &total);
+		total += gh_mend_quoted(skb, quote->l3 + offsetof(struct iphdr, check), address_diff);
 	if (check)
-		gh_mend_quoted(skb, inner->l4 + check, port_diff + (inner->protocol == IPPROTO_ICMP ? 0 : address_diff),
-			       &total);
+		total += gh_mend_quoted(skb, inner->l4 + check,
+					port_diff + (inner->protocol == IPPROTO_ICMP ? 0 : address_diff));
 	total = (total & 0xffffffff) + (total >> 32);
 	if (bpf_l4_csum_replace(skb, (pkt->l4 & GH_L4_MASK) + 2, 0, total, 0))
 		return GH_DROP_WRITE_FAILED;

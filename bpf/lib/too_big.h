@@ -24,13 +24,15 @@ struct gh_too_big {
 };
 
 /* Length of the IP packets that leave: of one segment, when segmentation is left to the device. */
-static __always_inline __u32 gh_wire_bytes(struct __sk_buff *skb, const struct gh_packet *pkt)
+GH_GLOBAL __u32 gh_wire_bytes(struct __sk_buff *skb, const struct gh_packet *pkt)
 {
-	__u32 headers = pkt->l4 - ETH_HLEN + 8;
 	/* Verifier: volatile, or the compiler loads len and gso_size through one computed context pointer. */
-	__u32 segment = *(volatile __u32 *)&skb->gso_size;
+	__u32 segment = *(volatile __u32 *)&skb->gso_size, headers;
 	__u8 offset;
 
+	if (!pkt)
+		return 0;
+	headers = pkt->l4 - ETH_HLEN + 8;
 	if (!segment)
 		return *(volatile __u32 *)&skb->len - ETH_HLEN;
 	if (pkt->protocol == IPPROTO_TCP && !bpf_skb_load_bytes(skb, pkt->l4 + 12, &offset, 1))
