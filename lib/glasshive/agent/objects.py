@@ -1,7 +1,8 @@
 """The datapath's objects in the kernel: loaded once per node, their maps pinned, shared by all.
 
-Loaded one after the other: the maps that the first one makes are pinned at once, and the next ones find them by name.
-An agent that comes back finds all of them, so connections and counters go on.
+The first object's maps are made before anything else and pinned at once; then all find them by name, and two threads
+load side by side, because most of the time is the verifier's. An agent that comes back finds all maps, so connections
+and counters go on.
 """
 
 from __future__ import annotations
@@ -9,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from enum import IntEnum
 from pathlib import Path
@@ -17,12 +19,15 @@ from typing import Any
 
 from glasshive import bpf
 from glasshive.bpf import Map, ObjectSpec, Program
+from glasshive.bpf.object import LoadedObject
 from glasshive.errors import GlasshiveError, MapIncompatibleError, NotFoundError
 
 log = logging.getLogger(__name__)
 
 OBJECTS = ("host", "pod", "overlay")
-"""In order of loading. The first one's BTF names all enums of the ABI (``bpf/lib/abi.h``)."""
+"""The first one's BTF names all enums of the ABI (``bpf/lib/abi.h``), and its maps are made first."""
+SIDE_BY_SIDE = (("host",), ("pod", "overlay"))
+"""Who is loaded after whom, in two threads. Objects of two threads share no map that the first object lacks."""
 
 
 @dataclass(slots=True)
@@ -74,34 +79,41 @@ def _load(  # noqa: PLR0917 - what ``load`` was given
     tunnel: bool,
     map_entries: Mapping[str, int],
 ) -> Objects:
-    found = Objects()
-    taken_over: set[str] = set()
-    told: dict[str, Any] = {}
-    for name in OBJECTS:
-        if name == "overlay" and not tunnel:
-            continue
-        began = time.perf_counter()
-        spec = _spec(directory / f"{name}.bpf.o")
-        if found.btf is None:
-            found.btf = spec.btf
-            told = dict(node_config({one.name: int(one) for one in found.enum("gh_node_flags")}))
+    names = [name for name in OBJECTS if tunnel or name != "overlay"]
+    specs = {name: _spec(directory / f"{name}.bpf.o") for name in names}
+    found = Objects(btf=specs[OBJECTS[0]].btf)
+    told = dict(node_config({one.name: int(one) for one in found.enum("gh_node_flags")}))
+    for spec in specs.values():
         spec.rodata["node_config"] = told
-        for map_name, entries in map_entries.items():
-            if map_name in spec.maps:
-                spec.maps[map_name].max_entries = entries
-        loaded = spec.load(maps)
-        if not found.programs:
-            taken_over |= loaded.reused
+        for map_name in map_entries.keys() & spec.maps.keys():
+            spec.maps[map_name].max_entries = map_entries[map_name]
+    began = time.perf_counter()
+    with specs[OBJECTS[0]].load(maps, only=()) as loaded:
+        found.taken_over = frozenset(loaded.reused)
         loaded.pin_maps(maps)
-        for program_name, program in loaded.programs.items():
-            _name(program, programs / program_name)
-        found.programs.update(loaded.programs)
-        found.maps.update({key: value for key, value in loaded.maps.items() if not key.startswith(".")})
-        found.timing_ms[name] = round((time.perf_counter() - began) * 1000, 2)
-    found.taken_over = frozenset(taken_over)
+    found.timing_ms["maps"] = round((time.perf_counter() - began) * 1000, 2)
+
+    def load_all(those: Sequence[str]) -> list[LoadedObject]:
+        return [_load_one(specs[name], maps, programs, found) for name in those if name in specs]
+
+    with ThreadPoolExecutor(len(SIDE_BY_SIDE), "load") as threads:
+        for done in list(threads.map(load_all, SIDE_BY_SIDE)):
+            for loaded in done:
+                found.programs.update(loaded.programs)
+                found.maps |= {key: value for key, value in loaded.maps.items() if not key.startswith(".")}
     if unknown := sorted(set(map_entries) - set(found.maps)):
         log.warning("sizes are told of maps that the datapath does not have: %s", ", ".join(unknown))
     return found
+
+
+def _load_one(spec: ObjectSpec, maps: Path, programs: Path, found: Objects) -> LoadedObject:
+    began = time.perf_counter()
+    loaded = spec.load(maps)
+    loaded.pin_maps(maps)
+    for name, program in loaded.programs.items():
+        _name(program, programs / name)
+    found.timing_ms[spec.name] = round((time.perf_counter() - began) * 1000, 2)
+    return loaded
 
 
 def warm_up(directory: Path) -> None:

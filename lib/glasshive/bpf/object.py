@@ -12,7 +12,9 @@ import os
 from collections.abc import Callable, Collection
 from functools import cached_property
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
+
+import numpy as np
 
 from glasshive.bpf import handle as handle_of
 from glasshive.bpf import libbpf, syscall, verifier
@@ -32,6 +34,7 @@ class ObjectSpec:
     def __init__(self, data: bytes, name: str) -> None:
         self.name = name
         self._data = data
+        self._layouts: dict[tuple[int, int], np.dtype[Any]] = {}
         # libbpf's copy is not kept: its data sections are shared memory, which a forked process would share, and then
         # one process would load what another has written there. Opening again takes 0.2 ms.
         handle = self._open()
@@ -144,6 +147,13 @@ class ObjectSpec:
                 hint="declare the key struct __attribute__((packed, aligned(4)))",
             )
 
+    def _layout(self, type_id: int, size: int) -> np.dtype[Any]:
+        """The dtype of a map's key or value. Remembered: an object may be loaded in several steps."""
+        if (type_id, size) not in self._layouts:
+            btf = self.btf if self._btf_bytes else None
+            self._layouts[type_id, size] = element_dtype(btf, type_id, size)
+        return self._layouts[type_id, size]
+
     def _failure(self, messages: list[str], error: int) -> Exception:
         name = verifier.failed_program(messages) or self.name
         log = verifier.verifier_log(messages)
@@ -173,9 +183,8 @@ class ObjectSpec:
                 )
         for pointer in handle_of.maps(handle):
             of = self.maps[handle_of.map_name(pointer)]
-            btf = self.btf if self._btf_bytes else None
-            key = element_dtype(btf, of.btf_key_type_id, of.key_size)
-            value = element_dtype(btf, of.btf_value_type_id, of.value_size)
+            key = self._layout(of.btf_key_type_id, of.key_size)
+            value = self._layout(of.btf_value_type_id, of.value_size)
             maps[of.name] = Map(_own(lib.bpf_map__fd(pointer)), key_dtype=key, value_dtype=value, name=of.name)
         internal = {name for name, of in self.maps.items() if of.internal}
         return LoadedObject(self, programs, maps, reused, internal)
