@@ -107,7 +107,7 @@ def test_ports_are_there_before_the_peer_and_after(maps: PolicyMaps) -> None:
 def test_the_next_one_to_open_the_tables_finds_everything(path: dp.Datapath, maps: PolicyMaps) -> None:
     """Rows, counters and what is free: an agent that comes back goes on where the last one stopped."""
     maps.write_policy(1, INGRESS, {0: peer(verdict=DENY), 9: peer(port(TCP, 80), port(UDP, 0, bits=0))})
-    maps.put_ports([(2, 77, port(TCP, 1))])  # cut short: ports without a peer
+    maps.put_ports([(2, 77, TCP, 1, 16, ALLOW, 7)])  # cut short: ports without a peer
     again = pol.maps(path)
     assert again.rows() == [row for row in maps.rows() if row.identity != 77]
     assert sorted(again.peer_rows()) == sorted(maps.peer_rows())

@@ -10,8 +10,8 @@ other way round. ``policy_table`` has the tables themselves; here is what keys a
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -29,6 +29,7 @@ NUMBER_MAX = 2**31 - 1
 
 _STATE = struct.Struct("=IIII")
 _REVISION_CUT = 2**32 - 1
+_EGRESS = Direction.EGRESS
 
 
 class Row(NamedTuple):
@@ -46,11 +47,15 @@ class Row(NamedTuple):
     bytes: int
 
 
+PortEntry: TypeAlias = tuple[int, int, int, int, int, int, int]
+"""A row of a port: half of a policy, peer identity, protocol, port, prefix bits, verdict, rule."""
+
+
 def half(number: int, direction: Direction) -> int:
     """The field ``policy`` of keys: which half of which policy."""
     if not 0 < number <= NUMBER_MAX:
         raise UsageError(f"policy number {number} is not between 1 and {NUMBER_MAX}")
-    return number << 1 | (direction == Direction.EGRESS)
+    return number << 1 | (direction == _EGRESS)
 
 
 class PolicyMaps:
@@ -79,8 +84,10 @@ class PolicyMaps:
         """
         key = half(number, direction)
         try:
-            for identity, one in rows.items():
-                self._put_all(key, identity, one)
+            self.put_ports([entry for identity, one in rows.items() for entry in _entries(key, identity, one.ports)])
+            self.put_peers(
+                [(key, identity, one.verdict, one.rule, classes(one.ports)) for identity, one in rows.items()]
+            )
         except Exception:
             self._remove_half(key)
             raise
@@ -113,13 +120,17 @@ class PolicyMaps:
         """The same for many."""
         return sum(self.remove_policy(number) for number in numbers)
 
-    def put_ports(self, rows: Iterable[tuple[int, int, PortRow]]) -> None:
-        """Write rows of ports: (half, peer identity, row). ExhaustedError."""
-        for key, identity, row in rows:
-            self._put_port(key, identity, row)
+    def put_ports(self, rows: Sequence[PortEntry]) -> None:
+        """Write rows of ports. ExhaustedError."""
+        if self._ports.are_many(len(rows)) and self._put_many_ports(rows):
+            return
+        for row in rows:
+            self._put_port(row)
 
-    def put_peers(self, rows: Iterable[tuple[int, int, Verdict, int, int]]) -> None:
+    def put_peers(self, rows: Sequence[tuple[int, int, Verdict, int, int]]) -> None:
         """Write rows of peers: (half, peer identity, verdict, rule, classes). ExhaustedError."""
+        if self._peers.are_many(len(rows)) and self._put_many_peers(rows):
+            return
         for key, identity, verdict, rule, found in rows:
             self._put_peer(key, identity, verdict, rule, found)
 
@@ -195,17 +206,18 @@ class PolicyMaps:
     # -- inside
 
     def _put_all(self, key: int, identity: int, rows: PeerRows) -> None:
-        for row in rows.ports:
-            self._put_port(key, identity, row)
+        for entry in _entries(key, identity, rows.ports):
+            self._put_port(entry)
         self._put_peer(key, identity, rows.verdict, rows.rule, classes(rows.ports))
 
-    def _put_port(self, half_key: int, identity: int, row: PortRow) -> None:
-        space = self._space(half_key << 32 | identity, row.rule)
-        key = space << 32 | row.port << 16 | row.protocol << 8 | row.prefix_bits
+    def _put_port(self, row: PortEntry) -> None:
+        half_key, identity, protocol, port, bits, verdict, rule = row
+        space = self._space(half_key << 32 | identity, rule)
+        key = space << 32 | port << 16 | protocol << 8 | bits
         before = self._ports.get(key)
-        number = self._rows.take(row.rule)
+        number = self._rows.take(rule)
         try:
-            self._ports.put(key, number << 32 | row.verdict)
+            self._ports.put(key, number << 32 | verdict)
         except ExhaustedError:
             self._rows.release(number)
             self._forget(half_key << 32 | identity)
@@ -224,6 +236,68 @@ class PolicyMaps:
         except ExhaustedError:
             self._forget(peer)
             raise
+
+    def _put_many_ports(self, rows: Sequence[PortEntry]) -> bool:
+        """The same as ``_put_port`` for each, at once; False when they do not all fit: nothing has changed then."""
+        peers = [row[0] << 32 | row[1] for row in rows]
+        rules = [row[6] for row in rows]
+        new = self._take_spaces(peers, rules)
+        if new is None:
+            return False
+        spaces = [self._row_of[peer] for peer in peers]
+        listed = [
+            space << 32 | port << 16 | protocol << 8 | bits
+            for space, (_, _, protocol, port, bits, _, _) in zip(spaces, rows, strict=True)
+        ]
+        keys = np.array(listed, np.uint64)
+        places = self._ports.places(keys)
+        numbers = self._rows.take_many(rules) if places is not None else None
+        if places is None or numbers is None:
+            self._put_back_spaces(new)
+            return False
+        before = [self._ports.get(key) for key in listed]
+        values = np.array(numbers, np.uint64) << np.uint64(32) | np.array([row[5] for row in rows], np.uint64)
+        self._ports.put_many(keys, values, places)
+        for value in filter(None, before):
+            self._rows.release(value >> 32)
+        for space, key in zip(spaces, listed, strict=True):
+            self._ports_of[space].add(key)
+        return True
+
+    def _put_many_peers(self, rows: Sequence[tuple[int, int, Verdict, int, int]]) -> bool:
+        """The same as ``_put_peer`` for each, at once; False when they do not all fit: nothing has changed then."""
+        peers = [key << 32 | identity for key, identity, *_ in rows]
+        keys = np.array(peers, np.uint64)
+        places = self._peers.places(keys)
+        rules = [rule for *_, rule, _ in rows]
+        if places is None or self._take_spaces(peers, rules) is None:
+            return False
+        spaces = [self._row_of[peer] for peer in peers]
+        known = self._rows.rules(spaces)
+        other = [at for at, rule in enumerate(rules) if known[at] != rule]
+        self._rows.rewrite_many([spaces[at] for at in other], [rules[at] for at in other])
+        values = [space << 32 | row[4] << 8 | row[2] for space, row in zip(spaces, rows, strict=True)]
+        self._peers.put_many(keys, np.array(values, np.uint64), places)
+        return True
+
+    def _take_spaces(self, peers: Sequence[int], rules: Sequence[int]) -> list[int] | None:
+        """Rows for those peers that have none; these peers. None when there are not enough, and none has one then."""
+        new = {
+            peer: rule for peer, rule in zip(reversed(peers), reversed(rules), strict=True) if peer not in self._row_of
+        }
+        numbers = self._rows.take_many(list(new.values()))
+        if numbers is None:
+            return None
+        for peer, space in zip(new, numbers, strict=True):
+            self._row_of[peer] = space
+            self._ports_of[space] = set()
+            self._keys_of.setdefault(peer >> 32, set()).add(peer)
+        return list(new)
+
+    def _put_back_spaces(self, peers: Sequence[int]) -> None:
+        self._rows.put_back([self._row_of[peer] for peer in peers])
+        for peer in peers:
+            self._drop_peer(peer)
 
     def _space(self, peer: int, rule: int) -> int:
         """The peer's row, whose number its ports' keys begin with."""
@@ -248,8 +322,11 @@ class PolicyMaps:
         space = self._row_of[peer]
         if peer in self._peers or self._ports_of[space]:
             return
-        del self._row_of[peer], self._ports_of[space]
+        self._drop_peer(peer)
         self._rows.release(space)
+
+    def _drop_peer(self, peer: int) -> None:
+        del self._ports_of[self._row_of.pop(peer)]
         keys = self._keys_of[peer >> 32]
         keys.discard(peer)
         if not keys:
@@ -305,6 +382,10 @@ class PolicyMaps:
 
 def _direction(half_key: int) -> Direction:
     return Direction.EGRESS if half_key & 1 else Direction.INGRESS
+
+
+def _entries(key: int, identity: int, ports: Iterable[PortRow]) -> list[PortEntry]:
+    return [(key, identity, one.protocol, one.port, one.prefix_bits, one.verdict, one.rule) for one in ports]
 
 
 def classes(ports: Iterable[PortRow]) -> int:

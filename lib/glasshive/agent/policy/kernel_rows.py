@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 
 from glasshive.maps.policy import PolicyMaps, half
-from glasshive.model.policy import PortRow
 from glasshive.policy.delta import PeerKey, PeerValue, PortKey, PortValue
 
 
@@ -17,7 +16,7 @@ class KernelRows:
 
     def put_ports(self, rows: Mapping[PortKey, PortValue]) -> None:
         """Write rows of ports. ExhaustedError."""
-        self.maps.put_ports([(*_place(key), PortRow(*key[1:], *value)) for key, value in rows.items()])
+        self.maps.put_ports([(*_place(key), *key[1:], *value) for key, value in rows.items()])
 
     def put_peers(self, rows: Mapping[PeerKey, PeerValue]) -> None:
         """Write rows of peers. ExhaustedError."""
@@ -45,4 +44,5 @@ class KernelRows:
 
 
 def _place(key: PortKey) -> tuple[int, int]:
-    return half(key.peer.policy, key.peer.direction), key.peer.peer
+    policy, direction, peer = key.peer
+    return half(policy, direction), peer
