@@ -96,15 +96,18 @@ def _check_object(schema: Schema, value: dict[Any, Any], path: str, reading: Rea
         else:
             found |= _take_for(properties, name, value, path, reading)
     for name in schema.get("required", ()):
-        if found.get(name) is None and not reading.doubts(_member(path, name)):
+        if found.get(name) is not None:
+            continue
+        if not reading.doubts(_member(path, name)):
             what = f": {_first(properties[name])}" if name in properties else ""
             reading.misshapen(path, f"{name} is missing{what}", _member(path, name))
+        if name in properties:
+            found[name] = stand_in(properties[name])
     if "maxProperties" in schema and len(value) > schema["maxProperties"]:
         reading.error(path, f"only one of {', '.join(properties)} may be set, found {', '.join(map(str, value))}")
     if len(value) < schema.get("minProperties", 0) and FAIL_CLOSED not in schema:
         reading.misshapen(path, f"must have {' or '.join(properties)}")
-    absent = {name: below for name, below in stand_in(schema).items() if found.get(name) is None}
-    return found | absent
+    return found
 
 
 def _take_for(properties: Schema, name: Any, value: dict[Any, Any], path: str, reading: Reading) -> dict[str, Any]:
