@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -108,6 +110,46 @@ spec:
     asked = ["nslookup", "-timeout=1", "kubernetes.default.svc.cluster.local"]
     becomes(lambda: cluster.exec("tiefighter", asked).returncode, 0, "the usual rule for DNS opens it")
     assert http(cluster, "tiefighter", target) == "000"
+
+
+KNOCK = """
+import socket, sys
+s = socket.socket(socket.AF_INET6 if ":" in sys.argv[1] else socket.AF_INET, socket.SOCK_DGRAM)
+s.settimeout(0.5)
+s.connect((sys.argv[1], int(sys.argv[2])))
+for _ in range(20):
+    try:
+        s.send(b"x")
+        s.recv(1)
+    except ConnectionRefusedError:
+        print("refused")
+        break
+    except TimeoutError:
+        continue
+"""
+
+
+def knock(cluster: Cluster, name: str, address: str, port: int) -> str:
+    """Send datagrams to a closed port until the receiver's ICMP error comes."""
+    space = next(row["netns"] for row in cluster.endpoints() if row["pod"] == name)
+    argv = ["nsenter", f"--net={space}", sys.executable, "-c", KNOCK, address, str(port)]
+    return subprocess.run(argv, capture_output=True, text=True, check=True, timeout=60).stdout.strip()
+
+
+def test_errors_about_an_allowed_datagram_come_back(cluster: Cluster) -> None:
+    both = """
+apiVersion: networking.k8s.io/v1
+kind: NetworkPolicy
+metadata: {name: only-5555}
+spec:
+  podSelector: {}
+  policyTypes: [Ingress, Egress]
+  ingress: [{ports: [{protocol: UDP, port: 5555}]}]
+  egress: [{ports: [{protocol: UDP, port: 5555}]}]
+"""
+    apply(cluster, both, "tiefighter", ("Enabled", "Enabled"))
+    for address in addresses(cluster, "deathstar"):
+        assert knock(cluster, "tiefighter", address, 5555) == "refused", "no rule allows ICMP, but it is about this"
 
 
 def test_namespaces_are_told_apart_by_their_labels(cluster: Cluster) -> None:

@@ -16,7 +16,7 @@ def policy() -> None:
     """Work with network policies."""
 
 
-@policy.command()
+@policy.command(short_help="Check policies in files, line by line.")
 @output_option
 @click.option("--node-selectors", is_flag=True, help="Allow fromNodes and toNodes (enable-node-selector-labels).")
 @click.argument("files", nargs=-1, required=True, metavar="FILE...")
@@ -48,7 +48,7 @@ def validate(files: tuple[str, ...], output: str, *, node_selectors: bool) -> in
     return int(failed)
 
 
-@policy.command("get")
+@policy.command("get", short_help="Show policy objects as the nodes understand them.")
 @cluster_option
 @output_option
 def policy_get(cluster: str | None, output: str) -> None:
@@ -63,7 +63,7 @@ def policy_get(cluster: str | None, output: str) -> None:
     click.echo(rows.caption.replace("policies (revision ", "Revision: ").removesuffix(")"))
 
 
-@policy.command("selectors")
+@policy.command("selectors", short_help="Show the peers that rules name, and who they are.")
 @cluster_option
 @output_option
 @click.argument("node")
@@ -79,7 +79,7 @@ def policy_selectors(cluster: str | None, node: str, output: str) -> None:
         print_rows(rows)
 
 
-@policy.command("trace")
+@policy.command("trace", short_help="Would this connection pass? From the objects.")
 @cluster_option
 @output_option
 @click.option("-f", "--file", "files", multiple=True, metavar="FILE", help="Objects, as if they were applied.")
@@ -112,7 +112,7 @@ def policy_trace(  # noqa: PLR0917 - what the command line says
     return 0 if found.allowed else 1
 
 
-@policy.command("explain")
+@policy.command("explain", short_help="Why did that flow pass or not? From the kernels.")
 @cluster_option
 @output_option
 @click.option("--refused", is_flag=True, help="Only flows that policy has refused (or would have, in audit mode).")
