@@ -72,7 +72,8 @@ class L2Service:
 def crd() -> Object:
     """The CustomResourceDefinition."""
     columns = [column("Age", ".metadata.creationTimestamp", "date")]
-    return definition(CILIUM_L2_ANNOUNCEMENT_POLICY, schema_of(SCHEMA["properties"]), columns)
+    told = "Which nodes answer on their own network for addresses of which Services; one node for each Service."
+    return definition(CILIUM_L2_ANNOUNCEMENT_POLICY, schema_of(SCHEMA["properties"]), columns, told)
 
 
 def policy_of(obj: Object) -> L2Policy:

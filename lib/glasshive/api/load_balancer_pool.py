@@ -77,7 +77,8 @@ def crd() -> Object:
         column("IPs Available", f'.status.conditions[?(@.type=="{COUNTS[1]}")].message'),
         column("Age", ".metadata.creationTimestamp", "date"),
     ]
-    found = definition(CILIUM_LOAD_BALANCER_IP_POOL, schema_of(SCHEMA["properties"]), columns)
+    told = "Addresses that Services of type LoadBalancer get."
+    found = definition(CILIUM_LOAD_BALANCER_IP_POOL, schema_of(SCHEMA["properties"]), columns, told)
     (newest,) = found["spec"]["versions"]
     older = {**deepcopy(newest), "name": "v2alpha1", "storage": False, "deprecated": True}
     found["spec"]["versions"].append(older)

@@ -95,7 +95,8 @@ class LocalRedirect:
 def crd() -> Object:
     """The CustomResourceDefinition."""
     columns = [column("Age", ".metadata.creationTimestamp", "date")]
-    return definition(CILIUM_LOCAL_REDIRECT_POLICY, schema_of(SCHEMA["properties"]), columns)
+    told = "Sends what goes to an address, or to a Service, to a pod on the caller's own node."
+    return definition(CILIUM_LOCAL_REDIRECT_POLICY, schema_of(SCHEMA["properties"]), columns, told)
 
 
 def read_redirect(obj: Object) -> LocalRedirect:
