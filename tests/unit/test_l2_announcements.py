@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6NDOptDstLLAddr, IPv6
+from scapy.layers.inet6 import ICMPv6ND_NA, ICMPv6ND_NS, ICMPv6NDOptDstLLAddr, IPv6
 from scapy.layers.l2 import ARP, Ether
 
 from glasshive.api.l2_announcement_policy import L2Service, policy_of, service_of
@@ -16,6 +16,7 @@ from glasshive.l2.desired import desired
 from glasshive.l2.lease import Terms, given_up, is_free, lease_name, taken
 from glasshive.model.address import parse
 from glasshive.net.announce import arp_announcement, neighbour_advertisement
+from glasshive.net.neighbour_answers import answer_of, asked_by_arp, asked_by_solicitation
 
 VIP, VIP6, EXTERNAL = parse("172.30.0.9"), parse("fd30::9"), parse("172.30.0.10")
 WEB = L2Service(("ns", "web"), (("app", "web"), ("io.kubernetes.service.name", "web")), (EXTERNAL,), (VIP, VIP6))
@@ -95,6 +96,27 @@ def test_a_lease_is_taken_when_it_is_new_left_or_silent_for_too_long() -> None:
         "2026-11-28T04:00:09.250000Z",
         "2026-11-28T04:00:11.250000Z",
     )
+
+
+def test_questions_are_answered_by_a_process_as_by_the_program() -> None:
+    mac, asker = "02:00:00:00:00:77", "02:00:00:00:00:01"
+    arp = Ether(src=asker, dst="ff:ff:ff:ff:ff:ff") / ARP(op=1, hwsrc=asker, psrc="172.30.0.1", pdst="172.30.0.9")
+    assert asked_by_arp(bytes(arp)) == VIP
+    answer = ARP(op=2, hwsrc=mac, psrc="172.30.0.9", hwdst=asker, pdst="172.30.0.1")
+    assert answer_of(bytes(arp), VIP, MAC) == bytes(Ether(src=mac, dst=asker) / answer)
+    assert asked_by_arp(arp_announcement(VIP, MAC)) is None
+    assert asked_by_arp(bytes(Ether(src=asker) / answer)) is None
+    assert asked_by_arp(bytes(arp)[:40]) is None
+    for source, to in (("fd30::1", "fd30::1"), ("::", "ff02::1")):
+        ask = Ether(src=asker, dst="33:33:ff:00:00:09") / IPv6(src=source, dst="ff02::1:ff00:9", hlim=255)
+        ask /= ICMPv6ND_NS(tgt="fd30::9")
+        assert asked_by_solicitation(bytes(ask)) == VIP6
+        told = Ether(src=mac, dst=asker) / IPv6(src="fd30::9", dst=to, hlim=255)
+        told /= ICMPv6ND_NA(R=0, S=source != "::", O=1, tgt="fd30::9") / ICMPv6NDOptDstLLAddr(lladdr=mac)
+        assert answer_of(bytes(ask), VIP6, MAC) == bytes(told)
+    far = Ether(src=asker) / IPv6(src="fd30::1", dst="fd30::9", hlim=64) / ICMPv6ND_NS(tgt="fd30::9")
+    assert asked_by_solicitation(bytes(far)) is None
+    assert asked_by_solicitation(neighbour_advertisement(VIP6, MAC)) is None
 
 
 def test_announcements_are_what_the_standards_say() -> None:

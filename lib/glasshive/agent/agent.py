@@ -20,6 +20,7 @@ from glasshive.agent.config import AgentConfig
 from glasshive.agent.datapath import Datapath
 from glasshive.agent.drop_watch import DropWatch
 from glasshive.agent.features import FEATURES, AgentContext, Feature
+from glasshive.agent.l2 import feature as l2_feature
 from glasshive.agent.l2.feature import L2Feature
 from glasshive.agent.own_node import OwnNode
 from glasshive.agent.pod_identities import PodIdentities
@@ -73,7 +74,7 @@ class Agent:
         self.cni = CniServer(self.datapath, self.identities.identity_of, self.policy)
         self.cni.ready = lambda: "" if self.ready.is_set() else "its agent is starting"
         self.redirects = LocalRedirects(self.client, self.config.node, self.services)
-        self.l2 = L2Feature(self.config, self.client, self.datapath, self.view)
+        self.l2 = l2_feature.of_datapath(self.config, self.client, self.view, self.datapath)
         parts = (
             self.datapath,
             self.view,

@@ -10,8 +10,8 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, NamedTuple, Protocol
 
 from glasshive.agent import background
 from glasshive.agent.config import AgentConfig
@@ -36,19 +36,38 @@ ANNOUNCEMENTS = 3
 log = logging.getLogger(__name__)
 
 
+class Responders(Protocol):
+    """What answers ARP and neighbour solicitations: eBPF, or this process itself."""
+
+    def set(self, wanted: Collection[Responder]) -> list[Responder]:
+        """Answer for exactly these; returns those that are new."""
+
+    def set_term(self, until_ns: int) -> None:
+        """Answer until then (CLOCK_MONOTONIC)."""
+
+    def entries(self) -> dict[Responder, int]:
+        """What is answered for -> answers sent."""
+
+
+class Wire(NamedTuple):
+    """The device towards the network: its index and address, and what answers there."""
+
+    ifindex: int
+    mac: bytes
+    responders: Responders
+
+
 class L2Feature:
     """Feature "l2"."""
 
-    def __init__(self, config: AgentConfig, client: Client, datapath: Datapath, view: ClusterView) -> None:
+    def __init__(self, config: AgentConfig, client: Client, view: ClusterView, node: NodeFacts, wire: Wire) -> None:
         self._config = config
-        self._datapath = datapath
+        self._wire = wire
         self._terms = Terms(*config.l2_lease_seconds)
         self._wake = asyncio.Event()
         self.sources = L2Sources(client, config.node, self._wake.set)
         self.election = Election(client, config.node, self._terms, self._wake.set)
-        found = datapath.objects
-        self._maps = maps.L2Responders(needed(found, "maps", maps.NAME), needed(found, "maps", maps.TERM))
-        self._labels = dict(datapath.node.labels)
+        self._labels = dict(node.labels)
         self._told: dict[Address, int] = {}
         self._answering: dict[Key, frozenset[Responder]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -75,7 +94,7 @@ class L2Feature:
 
     def rows(self) -> list[dict[str, Any]]:
         """What this node answers for, by service and address, with how often it did."""
-        sent = self._maps.entries()
+        sent = self._wire.responders.entries()
         now = time.monotonic()
         return [
             {
@@ -110,7 +129,7 @@ class L2Feature:
         while not self.sources.policies:
             self._wake.clear()
             if self.sources.knows_policies:
-                self._maps.set(())  # an earlier agent's, if the last policy went while none was there
+                self._wire.responders.set(())  # an earlier agent's, if the last policy went while none was there
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._wake.wait(), None if self.sources.knows_policies else self._terms.retry_s)
         self.sources.follow()
@@ -122,7 +141,7 @@ class L2Feature:
             self.sources.policies.values(),
             self.sources.services.values(),
             self._labels,
-            {self._config.device: self._device[0]},
+            {self._config.device: self._wire.ifindex},
             with_backend=self.sources.with_backend(),
         )
         if self.election.drop(wanted):
@@ -135,18 +154,19 @@ class L2Feature:
         responders = {one for found in self._answering.values() for one in found}
         since = self.election.since
         if since is not None:
-            self._maps.set_term(int((since + self._terms.lease_s) * 1e9))
-        new = self._maps.set(responders)
+            self._wire.responders.set_term(int((since + self._terms.lease_s) * 1e9))
+        new = self._wire.responders.set(responders)
         self._told |= dict.fromkeys((address for address, _ in new), 0)
         self._told = {one: times for one, times in self._told.items() if one in {address for address, _ in responders}}
         due = [one for one, times in self._told.items() if times < ANNOUNCEMENTS]
         if due:
-            announce(self._config.device, self._device[1], due)
+            announce(self._config.device, self._wire.mac, due)
             log.info("announced %s on %s", ", ".join(map(render, due)), self._config.device)
             self._told |= {one: self._told[one] + 1 for one in due}
 
-    @property
-    def _device(self) -> tuple[int, bytes]:
-        """Index and address of the device towards the fabric."""
-        made = self._datapath.devices
-        return made.device, made.device_mac
+
+def of_datapath(config: AgentConfig, client: Client, view: ClusterView, datapath: Datapath) -> L2Feature:
+    """The feature on a node with eBPF."""
+    found, made = datapath.objects, datapath.devices
+    responders = maps.L2Responders(needed(found, "maps", maps.NAME), needed(found, "maps", maps.TERM))
+    return L2Feature(config, client, view, datapath.node, Wire(made.device, made.device_mac, responders))

@@ -17,6 +17,7 @@ from glasshive.agent.agent import SYNC_PATIENCE_SECONDS, rss_bytes
 from glasshive.agent.cni import CniServer
 from glasshive.agent.config import AgentConfig
 from glasshive.agent.endpoint_objects import EndpointObjects
+from glasshive.agent.l2.feature import L2Feature, Wire
 from glasshive.agent.node_routes import NodeRoutes
 from glasshive.agent.own_node import OwnNode
 from glasshive.agent.plain.network import PlainNetwork
@@ -28,6 +29,7 @@ from glasshive.errors import DeadlineError
 from glasshive.kube.client import Client
 from glasshive.model.address import render
 from glasshive.model.endpoint import Endpoint
+from glasshive.net.neighbour_answers import NeighbourAnswers
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +52,7 @@ class PlainAgent:
     cni: CniServer
     identities: PodIdentities
     proxy: KubeProxy
+    l2: L2Feature
 
     def __init__(self, config: AgentConfig, client: Client) -> None:
         self.config = config
@@ -71,6 +74,10 @@ class PlainAgent:
             log.warning("another dataplane's rules may still be there: %s", wrong)
         self.identities = PodIdentities(self.client, network, self.view)
         self.proxy = KubeProxy(self.client, network, self.view, self.config.services)
+        made = network.devices
+        self._answers = NeighbourAnswers(self.config.device, made.device, made.device_mac)
+        wire = Wire(made.device, made.device_mac, self._answers)
+        self.l2 = L2Feature(self.config, self.client, self.view, network.node, wire)
         self.cni = CniServer(network, self.identities.identity_of)
         self.cni.ready = lambda: "" if self.ready.is_set() else "its agent is starting"
         self._parts = {
@@ -78,6 +85,7 @@ class PlainAgent:
             "endpoints": EndpointObjects(self.client, network, self.identities, NobodyEnforces()),
             "routing": NodeRoutes(network, self.view, lambda: self.identities.complete),
             "services": self.proxy,
+            "l2": self.l2,
         }
         for part in self._parts.values():
             await part.start()
@@ -97,6 +105,8 @@ class PlainAgent:
         await self.view.stop()
         for part in reversed(self._parts.values()):
             await part.stop()
+        if hasattr(self, "l2"):
+            self._answers.close()
         if hasattr(self, "network"):
             await self.network.stop()
 

@@ -12,7 +12,7 @@ from glasshive.agent.plain.agent import PlainAgent
 
 ABSENT = ("maps", "maps/{name}", "drop-records", "verdict-records", "policy/map", "policy/selectors",
           "policy/explain", "services", "services/frontends", "endpoints/{id}")  # fmt: skip
-EMPTY: dict[str, Any] = {"drops": [], "l2": [], "redirects": [], "policy": {"revision": 0, "objects": []}}
+EMPTY: dict[str, Any] = {"drops": [], "redirects": [], "policy": {"revision": 0, "objects": []}}
 """What is asked of all nodes together: this one adds nothing."""
 
 
@@ -24,6 +24,7 @@ def routes(agent: PlainAgent) -> list[web.RouteDef]:
         web.get("/v1/status", views.status),
         web.get("/v1/endpoints", views.endpoints),
         web.get("/v1/identities", views.identities),
+        web.get("/v1/l2", views.l2),
         web.post("/cni", views.cni),
     ]
     there += [web.get(f"/v1/{path}", views.nothing) for path in EMPTY]
@@ -77,6 +78,10 @@ class PlainViews:
             return _answer({"error": "the agent is starting"}, 503)
         known = self._agent.identities.allocator.table.identities()
         return _answer([{"number": one.number, "labels": one.labels.texts()} for one in known])
+
+    async def l2(self, _: web.Request) -> web.Response:
+        """Addresses of services that this node answers for on its network."""
+        return _answer(self._agent.l2.rows() if hasattr(self._agent, "l2") else [])
 
     async def nothing(self, request: web.Request) -> web.Response:
         """Nothing, in the form of the question."""

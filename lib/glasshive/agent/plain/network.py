@@ -60,7 +60,7 @@ class PlainNetwork:
         began = time.perf_counter()
         config = self.config
         services = [parse(text) for text in config.host_services]
-        made = devices.prepare(self.node, config.device, tunnel=False, services=services)
+        self.devices = made = devices.prepare(self.node, config.device, tunnel=False, services=services)
         enums = bpf.ObjectSpec.open(config.objects / "host.bpf.o").btf
         self.reserved = ReservedIdentities(bpf.btf.enum(enums, "gh_identity"))
         self._wire = netlink.Socket()
