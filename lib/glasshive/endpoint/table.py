@@ -147,7 +147,7 @@ class EndpointTable:
             undo.callback(parts.addresses.cancel, sandbox.owner)
             number = self._ids.take()
             undo.callback(self._ids.release, number)
-            endpoint = replace(_endpoint(number, sandbox, owned, self.mtu, identity), enforcement=enforcement)
+            endpoint = _endpoint(number, sandbox, owned, mtu=self.mtu, identity=identity, enforcement=enforcement)
             veth.create_pod_link(sandbox.netns, self._pod_link(endpoint, owned), parts.wire)
             undo.callback(veth.delete_host_link, endpoint.ifindex, parts.wire)
             parts.links.attach(endpoint)
@@ -321,7 +321,9 @@ def owner_of(endpoint: Endpoint) -> str:
     return f"{endpoint.container_id}/{endpoint.ifname}"
 
 
-def _endpoint(number: int, sandbox: Sandbox, owned: PodAddresses, mtu: int, identity: int) -> Endpoint:
+def _endpoint(
+    number: int, sandbox: Sandbox, owned: PodAddresses, *, mtu: int, identity: int, enforcement: Enforcement
+) -> Endpoint:
     """MACs are locally administered and follow from the address, so they are easy to recognise in a capture."""
     addresses = tuple(
         Address(V4_MAPPED + one.packed if one.version == 4 else one.packed) for one in (owned.ipv4, owned.ipv6) if one
@@ -338,4 +340,5 @@ def _endpoint(number: int, sandbox: Sandbox, owned: PodAddresses, mtu: int, iden
         host_mac=_HOST_MAC_PREFIX + tail,
         mtu=mtu,
         identity=identity,
+        enforcement=enforcement,
     )
