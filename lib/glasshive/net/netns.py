@@ -52,7 +52,7 @@ def ensure_run_netns() -> None:
     except KernelError as error:
         if error.errno != errno.EINVAL:
             raise
-        if any(RUN_NETNS.iterdir()) or _in_memory(RUN_NETNS):
+        if any(RUN_NETNS.iterdir()) or in_memory(RUN_NETNS):
             libc.mount(str(RUN_NETNS), str(RUN_NETNS), flags=libc.MS_BIND | libc.MS_REC)
         else:
             flags = libc.MS_NOSUID | libc.MS_NODEV | libc.MS_NOEXEC
@@ -60,7 +60,7 @@ def ensure_run_netns() -> None:
         libc.mount("", str(RUN_NETNS), flags=libc.MS_SHARED | libc.MS_REC)
 
 
-def _in_memory(path: Path) -> bool:
+def in_memory(path: Path) -> bool:
     """Whether the path is on a file system without a block device behind it (major number 0)."""
     return os.major(path.stat().st_dev) == 0
 
