@@ -69,6 +69,13 @@ def test_records_are_found_by_what_is_asked() -> None:
     assert flow_line(row).startswith("10.0.0.1:5 -> 10.0.0.2:80 TCP ingress at n: allow (")
 
 
+@pytest.mark.parametrize(("name", "hint"), [("webb", "did you mean default/web?"), ("q", "name a pod, an address")])
+def test_a_trace_of_nobody_names_those_who_look_alike(name: str, hint: str) -> None:
+    with pytest.raises(NotFoundError, match=f"{name} is no pod and no workload here") as caught:
+        traced(scene(), "default:app=front", name, "80/TCP")
+    assert hint in str(caught.value.hint)
+
+
 def test_a_trace_names_the_file_of_a_rule(tmp_path: Path) -> None:
     (tmp_path / "rules.yaml").write_text(POLICY.replace("app: front", "app: new"))
     old = [*manifests.load(POLICY), *manifests.load(DEPLOYMENT)]

@@ -13,6 +13,7 @@ from glasshive.agent.service_identities import API_NAMESPACE, API_SERVICE, DNS_L
 from glasshive.api import policies
 from glasshive.api.policy_lookups import of_objects
 from glasshive.api.policy_reading import Options
+from glasshive.api.policy_schema import near_names
 from glasshive.cluster import manifests
 from glasshive.cluster.policy_flows import PROTOCOLS, packet_of
 from glasshive.errors import NotFoundError, UsageError
@@ -156,10 +157,15 @@ class Scene:
                 template = one["spec"]["template"]
                 meta = {**(template.get("metadata") or {}), "name": wanted[1], "namespace": wanted[0]}
                 return self._of_pod({**template, "metadata": meta})
-        raise NotFoundError(
-            f"{name} is no pod and no workload here",
-            hint="name a pod, an address, node/NAME, or labels: namespace:app=web,tier=front",
-        )
+        raise NotFoundError(f"{name} is no pod and no workload here", hint=self._hint(wanted))
+
+    def _hint(self, wanted: tuple[str, str]) -> str:
+        metas = (one.get("metadata") or {} for one in self._objects if one.get("kind") in ("Pod", *_TEMPLATES))
+        known = {(str(meta.get("name")), meta.get("namespace") or "default") for meta in metas}
+        near = near_names(wanted[1], {name for name, _ in known})
+        if near:
+            return f"did you mean {' or '.join(f'{where}/{name}' for name, where in sorted(known) if name in near)}?"
+        return "name a pod, an address, node/NAME, or labels: namespace:app=web,tier=front"
 
     def _of_pod(self, pod: Object) -> Party:
         meta, status = pod["metadata"], pod.get("status") or {}
