@@ -45,7 +45,7 @@ class Node:
             self.answers = set(self.election.leading)
             self.until = (self.election.since or 0.0) + TERMS.lease_s
             try:
-                await asyncio.wait_for(self.wake.wait(), TERMS.retry_s)
+                await asyncio.wait_for(self.wake.wait(), self.election.patience(self.wanted))
             except TimeoutError:
                 continue
 

@@ -43,7 +43,12 @@ def is_free(lease: Object | None, unchanged_s: float, terms: Terms) -> bool:
     """Whether a lease that has been unchanged for that long may be taken by anybody."""
     if lease is None or not holder_of(lease):
         return True
-    return unchanged_s > float(lease["spec"].get("leaseDurationSeconds") or terms.lease_s)
+    return unchanged_s > lease_seconds(lease, terms)
+
+
+def lease_seconds(lease: Object | None, terms: Terms) -> float:
+    """For how long a lease that does not change is respected."""
+    return float(((lease or {}).get("spec") or {}).get("leaseDurationSeconds") or terms.lease_s)
 
 
 def taken(lease: Object | None, service: Key, me: str, now: datetime, terms: Terms) -> Object:

@@ -14,7 +14,17 @@ from glasshive.errors import ApiError
 from glasshive.kube.client import Client
 from glasshive.kube.informer import Informer
 from glasshive.kube.objects import Object, uid_of
-from glasshive.l2.lease import NAMESPACE, PREFIX, Terms, given_up, holder_of, is_free, lease_name, taken
+from glasshive.l2.lease import (
+    NAMESPACE,
+    PREFIX,
+    Terms,
+    given_up,
+    holder_of,
+    is_free,
+    lease_name,
+    lease_seconds,
+    taken,
+)
 
 AT_ONCE = 8
 """Requests under way."""
@@ -63,6 +73,16 @@ class Election:
         for service in gone:
             self._lose(service, "it is not announced by this node any more")
         return bool(gone)
+
+    def patience(self, wanted: Collection[Key]) -> float:
+        """Seconds until the next round is due: the retry period, or less if somebody's lease ends before."""
+        now = time.monotonic()
+        ends = [
+            self._changed[lease_name(one)] + lease_seconds(self.leases.get(lease_name(one), NAMESPACE), self._terms)
+            for one in wanted
+            if one not in self.leading and lease_name(one) in self._changed
+        ]
+        return min([self._terms.retry_s, *(max(self._terms.retry_s / 10, end - now) for end in ends)])
 
     @property
     def since(self) -> float | None:

@@ -117,12 +117,13 @@ class L2Feature:
         await self._first_policy()
         while True:
             self._wake.clear()
+            patience = self._terms.retry_s
             try:
-                await self._round()
+                patience = await self._round()
             except GlasshiveError as error:
                 log.error("L2 announcements are not as they should be: %s", error)  # noqa: TRY400 - says everything
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), self._terms.retry_s)
+                await asyncio.wait_for(self._wake.wait(), patience)
 
     async def _first_policy(self) -> None:
         """Wait until there is something to do, then until all is known."""
@@ -136,7 +137,8 @@ class L2Feature:
         self.election.leases.start()
         await asyncio.gather(self.sources.wait_synced(), self.election.leases.wait_synced(None))
 
-    async def _round(self) -> None:
+    async def _round(self) -> float:
+        """Do what is due; returns the seconds until the next round is."""
         wanted = desired(
             self.sources.policies.values(),
             self.sources.services.values(),
@@ -148,6 +150,7 @@ class L2Feature:
             self._apply(wanted)
         await self.election.round(wanted, self.sources.services)
         self._apply(wanted)
+        return self.election.patience(wanted)
 
     def _apply(self, wanted: Mapping[Key, frozenset[Responder]]) -> None:
         self._answering = {one: wanted[one] for one in self.election.leading if one in wanted}
