@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from glasshive.bench import api, network, pods, policy_compute, policy_network, policy_verdict, up
+from glasshive.bench import api, network, pods, policy_compute, policy_network, policy_verdict, services, up
 from glasshive.bench.measure import Result
 from glasshive.bench.traffic import Mode
 from glasshive.errors import UsageError
 
 Progress = Callable[[int, int], None]
-NAMES = ("load", "up", "pods", "api", "policy", "stream", "rr", "crr")
+NAMES = ("load", "up", "pods", "api", "policy", "services", "stream", "rr", "crr")
 _MODES: tuple[Mode, ...] = ("stream", "rr", "crr")
 
 
@@ -36,6 +36,8 @@ def run(names: Sequence[str], *, quick: bool, progress: Callable[[str], Progress
         yield from policy_compute.bench(rounds=rounds, quick=quick, progress=progress("policy"))
         yield from policy_verdict.bench(rounds=rounds, quick=quick, progress=progress("policy"))
         yield from policy_network.bench(quick=quick, progress=progress("policy"))
+    if "services" in wanted:
+        yield from services.bench(rounds=rounds, quick=quick, progress=progress("services"))
     modes = [mode for mode in _MODES if mode in wanted]
     if modes:
         slices = 4 if quick else 12

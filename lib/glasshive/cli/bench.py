@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", type=click.Choice(["text", "json"]), default="text", help="Form of the output.")
 @click.option("--save", type=click.Path(dir_okay=False, path_type=Path), help="Also write the JSON to this file.")
 def bench(names: tuple[str, ...], output: str, save: Path | None, *, quick: bool) -> None:
-    """Measure beside peers in one run: load, up, pods, api, policy, stream, rr, crr (default: all).
+    """Measure beside peers in one run: load, up, pods, api, policy, services, stream, rr, crr (default: all).
 
     Contenders take turns in short slices; best, median and work per CPU second are shown. If they are named,
     ``labs`` measures how long checks take, ``notebooks`` what a notebook costs beyond its cells.

@@ -20,13 +20,6 @@ NOT_LOCAL = "not on this node"
 NO_WEIGHT = "weight 0"
 
 
-class Candidate(NamedTuple):
-    """An endpoint with the weight that it has for the Service."""
-
-    endpoint: ServiceEndpoint
-    weight: int
-
-
 class Choice(NamedTuple):
     """Who gets new connections: of callers for whom every node will do, and of those for whom only this one does."""
 
@@ -39,47 +32,47 @@ class Choice(NamedTuple):
     """``zone`` or ``node`` when hints decided."""
 
 
-def choose(candidates: Sequence[Candidate], node: NodeView, *, topology: bool = True) -> Choice:
-    """Decide for one port of a Service and one address family."""
-    refused = [_refusal(one) for one in candidates]
+def choose(
+    endpoints: Sequence[ServiceEndpoint], node: NodeView, *, weights: Sequence[int] = (), topology: bool = True
+) -> Choice:
+    """Decide for one port of a Service and one address family. ``weights`` empty: all weigh 1."""
+    local = [at for at, one in enumerate(endpoints) if one.node == node.name]
+    if not weights and all(one.ready and not one.zone_hints and not one.node_hints for one in endpoints):
+        return Choice(tuple(range(len(endpoints))), tuple(local), ("",) * len(endpoints))
+    refused = [_refusal(one, weights[at] if weights else 1) for at, one in enumerate(endpoints)]
     usable = [at for at, why in enumerate(refused) if not why]
-    hinted = _hints(candidates, usable, node) if topology else ""
-    cluster = [at for at in usable if not hinted or _meant(candidates[at].endpoint, hinted, node)]
+    hinted = _hints([endpoints[at] for at in usable], node) if topology else ""
+    cluster = [at for at in usable if not hinted or _meant(endpoints[at], hinted, node)]
     for at in set(usable).difference(cluster):
         refused[at] = OTHER_NODE if hinted == "node" else OTHER_ZONE
-    local = [at for at in usable if candidates[at].endpoint.node == node.name]
-    leaving = [at for at, one in enumerate(candidates) if _serves_to_the_end(one)]
+    leaving = [at for at, one in enumerate(endpoints) if _serves_to_the_end(one) and (not weights or weights[at])]
     if not usable:
         cluster = leaving
         for at in leaving:
             refused[at] = ""
-    if not local:
-        local = [at for at in leaving if candidates[at].endpoint.node == node.name]
-    return Choice(tuple(cluster), tuple(local), tuple(refused), hinted)
+    here = [at for at in local if at in usable] or [at for at in local if at in leaving]
+    return Choice(tuple(cluster), tuple(here), tuple(refused), hinted)
 
 
-def _refusal(one: Candidate) -> str:
-    endpoint = one.endpoint
-    if not one.weight:
+def _refusal(endpoint: ServiceEndpoint, weight: int) -> str:
+    if not weight:
         return NO_WEIGHT
     if endpoint.ready:
         return ""
     return TERMINATING if endpoint.terminating else NOT_READY
 
 
-def _serves_to_the_end(one: Candidate) -> bool:
-    endpoint = one.endpoint
-    return not endpoint.ready and endpoint.serving and endpoint.terminating and one.weight > 0
+def _serves_to_the_end(endpoint: ServiceEndpoint) -> bool:
+    return not endpoint.ready and endpoint.serving and endpoint.terminating
 
 
-def _hints(candidates: Sequence[Candidate], usable: Sequence[int], node: NodeView) -> str:
+def _hints(usable: Sequence[ServiceEndpoint], node: NodeView) -> str:
     """Hints count only when every usable endpoint has one, and one of them means this node."""
-    found = [candidates[at].endpoint for at in usable]
-    if not found or not any(one.zone_hints or one.node_hints for one in found):
+    if not any(one.zone_hints or one.node_hints for one in usable):
         return ""
-    if all(one.node_hints for one in found) and any(node.name in one.node_hints for one in found):
+    if all(one.node_hints for one in usable) and any(node.name in one.node_hints for one in usable):
         return "node"
-    if node.zone and all(one.zone_hints for one in found) and any(node.zone in one.zone_hints for one in found):
+    if node.zone and all(one.zone_hints for one in usable) and any(node.zone in one.zone_hints for one in usable):
         return "zone"
     return ""
 

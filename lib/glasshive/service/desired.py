@@ -8,6 +8,7 @@ from inside to a node port, external or load balancer address goes to any backen
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
 from typing import NamedTuple
 
 from glasshive.api.service import ANY_IPV4, ANY_IPV6
@@ -24,10 +25,11 @@ from glasshive.model.service import (
     HostPort,
     Place,
     Service,
+    ServiceEndpoint,
     ServicePort,
     ServiceTables,
 )
-from glasshive.service.choose import Candidate, Choice, choose
+from glasshive.service.choose import Choice, choose
 from glasshive.service.settings import NodeView, ServiceSettings
 
 RANK_REDIRECT, RANK_SERVICE, RANK_HOST_PORT = 0, 1, 2
@@ -43,13 +45,18 @@ _DSR = int(FrontendFlag.DSR)
 class Ends(NamedTuple):
     """The endpoints of one port and family: where each one is, what it is, and who is chosen."""
 
-    places: tuple[Place, ...]
-    candidates: tuple[Candidate, ...]
+    places: Sequence[Place]
+    endpoints: Sequence[ServiceEndpoint]
+    weights: Sequence[int]
+    """Empty: all weigh 1."""
     choice: Choice
 
-    def chosen(self, which: Iterable[int]) -> BackendSet:
+    def chosen(self, which: Sequence[int]) -> BackendSet:
         """Some of them as a set, each place once."""
-        return tuple(sorted({self.places[at]: self.candidates[at].weight for at in which}.items()))
+        if self.weights:
+            return tuple(sorted({self.places[at]: self.weights[at] for at in which}.items()))
+        places = self.places if len(which) == len(self.places) else [self.places[at] for at in which]
+        return tuple([(place, 1) for place in sorted(set(places))])
 
 
 def desired(
@@ -85,20 +92,17 @@ def ends_of(
     ipv4: bool,
 ) -> Ends:
     """Who may answer at one port of a Service, by one address family."""
-    weights = dict(service.weights)
+    told = dict(service.weights)
+    protocol = port.protocol
     places: list[Place] = []
-    found: list[Candidate] = []
+    found: list[ServiceEndpoint] = []
     for part in slices:
         number = _port_of(part, port) if part.ipv4 == ipv4 else 0
-        if not number:
-            continue
-        for endpoint in part.endpoints:
-            places.append(Place(endpoint.address, number, port.protocol))
-            weight = 1
-            if weights:
-                weight = weights.get(endpoint.pod, weights.get(render(endpoint.address), 1))
-            found.append(Candidate(endpoint, weight))
-    return Ends(tuple(places), tuple(found), choose(found, node, topology=settings.topology))
+        if number:
+            places += [Place(one.address, number, protocol) for one in part.endpoints]
+            found += part.endpoints
+    weights = [told.get(one.pod, told.get(render(one.address), 1)) for one in found] if told else ()
+    return Ends(places, found, weights, choose(found, node, weights=weights, topology=settings.topology))
 
 
 def _port_of(part: EndpointSlice, port: ServicePort) -> int:
@@ -109,16 +113,21 @@ def _port_of(part: EndpointSlice, port: ServicePort) -> int:
 
 
 def _note_backends(backends: dict[Place, Backend], ends: Ends, node: NodeView) -> None:
-    for place, (endpoint, weight) in zip(ends.places, ends.candidates, strict=True):
-        if endpoint.ready:
-            state = BackendState.ACTIVE if weight else BackendState.MAINTENANCE
-        else:
-            state = BackendState.TERMINATING if endpoint.terminating else BackendState.QUARANTINED
-        made = Backend(state, endpoint.node == node.name, endpoint.zone, weight)
+    for at, (place, endpoint) in enumerate(zip(ends.places, ends.endpoints, strict=True)):
+        weight = ends.weights[at] if ends.weights else 1
+        made = _backend(endpoint.ready, endpoint.terminating, endpoint.node == node.name, endpoint.zone, weight)
         known = backends.get(place)
         # During a move from one slice to another an endpoint is in both: the better one is the newer.
-        if known is None or state < known.state:
+        if known is None or made.state < known.state:
             backends[place] = made
+
+
+@cache
+def _backend(ready: bool, terminating: bool, local: bool, zone: str, weight: int) -> Backend:
+    """There are few different ones: they are shared."""
+    if ready:
+        return Backend(BackendState.ACTIVE if weight else BackendState.MAINTENANCE, local, zone, weight)
+    return Backend(BackendState.TERMINATING if terminating else BackendState.QUARANTINED, local, zone, weight)
 
 
 def _frontends(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import time
 from collections.abc import Callable
@@ -147,6 +148,8 @@ class ServicesFeature:
             self._compute(service.ref)
         self._dirty.clear()
         self._resync()
+        if len(self.sources.services()) >= MANY:
+            gc.freeze()  # they stay: the collector need not look at a million objects again and again
         self._built_ms = round((time.perf_counter() - began) * 1000, 2)
 
     def _resync(self) -> None:

@@ -25,8 +25,8 @@ class ServiceSources:
         self._services: dict[ServiceRef, Service] = {}
         self._slices: defaultdict[ServiceRef, dict[str, EndpointSlice]] = defaultdict(dict)
         self._informers = (
-            Informer(client, SERVICE, self._on_service, trim=_service),
-            Informer(client, ENDPOINT_SLICE, self._on_slice, trim=_slice),
+            Informer(client, SERVICE, self._on_service, trim=trim_service),
+            Informer(client, ENDPOINT_SLICE, self._on_slice, trim=trim_slice),
         )
 
     def start(self) -> None:
@@ -88,11 +88,13 @@ class ServiceSources:
             self._on_change(after.service)
 
 
-def _service(obj: Object) -> Object:
+def trim_service(obj: Object) -> Object:
+    """A Service as it is kept: its value, and of its metadata what a cache needs."""
     return _kept(obj, read_service(obj))
 
 
-def _slice(obj: Object) -> Object:
+def trim_slice(obj: Object) -> Object:
+    """An EndpointSlice as it is kept."""
     return _kept(obj, read_slice(obj))
 
 

@@ -122,7 +122,7 @@ class ServiceViews:
         for place in sorted({*internal, *external, *known}):
             facts = self._book.backends().get(place, Backend(BackendState.GONE))
             at = known.get(place)
-            endpoint = ends.candidates[at].endpoint if ends is not None and at is not None else None
+            endpoint = ends.endpoints[at] if ends is not None and at is not None else None
             rows.append(
                 {
                     "number": self._feature.sync.number_of(place),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from aiohttp import web
 
+from glasshive.agent import background
 from glasshive.agent.agent import Agent
 from glasshive.agent.config import AgentConfig
 from glasshive.agent.http import routes
@@ -42,6 +43,7 @@ READY_WAIT_SECONDS = 10.0
 
 def main(config: ClusterConfig, paths: ClusterPaths, number: int, report: Report) -> None:
     """Run node ``number`` until SIGTERM."""
+    background.collect_rarely()
     asyncio.run(_run(config, paths, number, report))
 
 
