@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import random
+from typing import Any
 
 import pytest
 
@@ -73,3 +75,64 @@ async def _follow() -> None:
         for place, number in known[1].items():
             assert backends.get(place, number) == number, "and backends' numbers"
         assert not set(known[1].values()) & {n for place, n in backends.items() if place not in known[1]}
+
+
+def test_churn_with_agents_that_die_ends_where_the_api_is() -> None:
+    asyncio.run(_churn())
+
+
+async def _churn() -> None:
+    """Services and their endpoints come, change and go at random while the agent is killed and started again.
+
+    At every moment each frontend leads only to backends that its Service had lately; in the end the tables are what
+    the API says, frontends that lived on have their ids, and what the agent thinks is what the kernel has.
+    """
+    chance = random.Random(7)
+    async with agent_cluster("svcc-churn", nodes=1) as cluster:
+        client, found = cluster.client, kernel("svcc-churn", "node1")
+        wanted: dict[int, list[int]] = {}
+        lately: dict[str, set[str]] = {}
+        for step in range(60):
+            number = chance.randrange(8)
+            ends = sorted(chance.sample(range(1, 30), chance.randrange(4)))
+            if number not in wanted:
+                await client.create(SERVICE, service(f"s{number}", clusterIP=f"10.96.1.{number}"))
+                await client.create(ENDPOINT_SLICE, churned(number, ends))
+                wanted[number] = ends
+            elif chance.random() < 0.25:
+                await client.delete(SERVICE, f"s{number}", "default")
+                await client.delete(ENDPOINT_SLICE, f"s{number}-ipv4", "default")
+                del wanted[number]
+            else:
+                changes = {"endpoints": churned(number, ends)["endpoints"]}
+                await client.patch(ENDPOINT_SLICE, f"s{number}-ipv4", changes, "default")
+                wanted[number] = ends
+            lately.setdefault(f"10.96.1.{number}:80/TCP", set()).update(f"10.244.9.{end}:8080/TCP" for end in ends)
+            for place, told in ours(found).items():
+                members = told.partition("] ")[2].replace(" (gone)", "").split(", ")
+                assert members == ["nobody"] or set(members) <= lately[place], (place, told)
+            if step % 20 == 10:
+                cluster.kill_agent("node1")
+                known = ids(found)[0]
+                cluster.start_agent("node1")
+                await cluster.agent_ready("node1")
+                now = ids(found)[0]
+                assert all(now[place] == known[place] for place in known.keys() & now.keys())
+        told = {f"10.96.1.{number}:80/TCP": told_of(ends) for number, ends in wanted.items()}
+        await become(found, told)
+        rows = {row["frontend"]: row for row in await cluster.ask("node1", "/v1/services/frontends")}
+        assert {place: row["id"] for place, row in rows.items()} == {
+            str(place): number for place, number in ids(found)[0].items()
+        }
+        status = (await cluster.ask("node1", "/v1/status"))["features"]["services"]
+        assert status["trouble"] == ""
+        assert status["frontends"] == len(told) + 1
+
+
+def churned(number: int, ends: list[int]) -> dict[str, Any]:
+    return slice_of(f"s{number}", [endpoint(f"10.244.9.{end}", "node2") for end in ends])
+
+
+def told_of(ends: list[int]) -> str:
+    members = ", ".join(sorted(f"10.244.9.{end}:8080/TCP" for end in ends))
+    return f"ClusterIP [] {members}" if ends else "ClusterIP [reject] nobody"

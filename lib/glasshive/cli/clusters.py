@@ -220,15 +220,24 @@ def _listed(paths: ClusterPaths) -> dict[str, Any]:
 @click.argument("name", required=False)
 @cluster_option
 @output_option
-def status(name: str | None, cluster: str | None, output: str) -> None:
+@click.option("--verbose", is_flag=True, help="Also what each node does for services.")
+def status(name: str | None, cluster: str | None, output: str, *, verbose: bool) -> None:
     """Show a cluster's processes, nodes and pods, what was restarted and why."""
-    found = find_cluster(cluster if name is None else name).status()
+    chosen = find_cluster(cluster if name is None else name)
+    found = chosen.status()
     if output == "json":
         from glasshive.cli.output import print_json
 
         print_json(found)
         return
     _print_status(found)
+    if verbose:
+        from glasshive.cluster.services import replacement_lines
+
+        for node in found.nodes:
+            click.echo()
+            for line in replacement_lines(chosen.backend, node.name):
+                click.echo(line)
 
 
 def _print_status(found: ClusterStatus) -> None:

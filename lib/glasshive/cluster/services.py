@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 from glasshive.api.service_conditions import ACCEPTED, ADDRESS_IN_CLUSTER, SELECTS
 from glasshive.cluster.backend import Backend
 from glasshive.cluster.rows import Rows
-from glasshive.errors import NotFoundError
+from glasshive.errors import GlasshiveError, NotFoundError
 
 SERVICE_COLUMNS = {"id": "ID", "frontend": "Frontend", "type": "Service Type", "backend": "Backend"}
 REMARK_COLUMNS = {"service": "SERVICE", "type": "TYPE", "remarks": "REMARKS"}
@@ -161,6 +161,18 @@ def why_lines(found: Mapping[str, Any]) -> list[str]:
         verdict = f"not chosen: {row['why']}" if row["why"] else "may be chosen"
         lines.append(f"  {row['number']} => {row['backend']} ({row['state']}){' ' + facts if facts else ''}: {verdict}")
     return lines
+
+
+def replacement_lines(backend: Backend, node: str) -> list[str]:
+    """What a node does of kube-proxy's work."""
+    from glasshive.agent.services.details import lines
+
+    try:
+        status = backend.node_request(node, "GET", "/v1/status")
+    except GlasshiveError as error:
+        return [f"{node}: {error}"]
+    found = status["features"].get("services", {}).get("kubeProxyReplacement")
+    return [node, *lines(found)] if found else [f"{node}: its agent says nothing of services"]
 
 
 def first(nodes: Sequence[str]) -> str:

@@ -60,10 +60,11 @@ class ServiceClaims:
         return self._places[ref][0], str(ref)
 
     def _replace(self, ref: ServiceRef, created: str, places: Iterable[Place]) -> set[ServiceRef]:
-        before = self._places.pop(ref, ("", ()))[1]
+        age, before = self._places.pop(ref, ("", ()))
         wanted = tuple(places)
         touched: set[ServiceRef] = set()
-        for place in set(before) ^ set(wanted):
+        # One of another age may be another that was made under the same name: then it ranks anew for every place.
+        for place in set(before) ^ set(wanted) if age == created else {*before, *wanted}:
             touched |= self._wanting.get(place, set())
         for place in set(before) - set(wanted):
             self._wanting[place].discard(ref)

@@ -17,6 +17,7 @@ from typing import Any
 from glasshive.agent import background
 from glasshive.agent.datapath import Datapath
 from glasshive.agent.services import affinity
+from glasshive.agent.services.details import Abilities, details
 from glasshive.agent.services.health import HealthPorts
 from glasshive.agent.services.sources import ServiceSources
 from glasshive.agent.view import ClusterView
@@ -60,7 +61,9 @@ class ServicesFeature:
         self.kernel = ServiceMaps(datapath.objects.maps)
         self.sync = ServiceSync(self.kernel, settings)
         self.health = HealthPorts(self._local_endpoints)
+        self.abilities = Abilities()
         self.trouble = ""
+        self._device, self._addresses = config.device, datapath.node.addresses
         self._affinity = datapath.objects.maps.get(AFFINITY)
         self._health_ports: dict[ServiceRef, int] = {}
         self._view = view
@@ -106,6 +109,7 @@ class ServicesFeature:
             **self.sync.counts(),
             "clashes": len(self.sync.book.clashes()),
             "findings": sum(len(one.findings) for one in self.sources.services()),
+            "kubeProxyReplacement": details(self.abilities, self.settings, self._device, self._addresses),
             "builtInMs": self._built_ms,
             "lastChangeMs": self._last_ms,
             "healthCheckNodePorts": {str(port): str(ref) for port, ref in sorted(self.health.ports().items())},
