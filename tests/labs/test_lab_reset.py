@@ -9,6 +9,7 @@ import pytest
 
 from glasshive.cluster import Cluster
 from glasshive.lab import faults, pristine
+from glasshive.lab.doors import clusterwide
 from glasshive.lab.grading.reader import ClusterReader
 from glasshive.lab.kit import Lab
 from glasshive.lab.manifest import find_lab
@@ -29,6 +30,7 @@ def test_a_reset_heals_starts_and_removes_everything() -> None:
         lab.pod("web", node="node1")
         lab.pod("client", node="node2")
         lab.inject("policy-typo", namespace=lab.namespace, to="web", allow="client")
+        lab.policy(clusterwide("for-all", {"endpointSelector": {}, "ingress": [{"fromEntities": ["all"]}]}))
         lab.inject("mtu", node="node1")
         lab.inject("stale-ipcache", node="node2", namespace=lab.namespace, pod="web")
         lab.stop("node2-dns", "control-plane")

@@ -40,6 +40,17 @@ def cilium(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"apiVersion": "cilium.io/v2", "kind": "CiliumNetworkPolicy", "metadata": {"name": name}, "spec": dict(spec)}
 
 
+def clusterwide(name: str, spec: Mapping[str, Any]) -> dict[str, Any]:
+    """A CiliumClusterwideNetworkPolicy."""
+    return {**cilium(name, spec), "kind": "CiliumClusterwideNetworkPolicy"}
+
+
+def kubernetes(name: str, selects: Mapping[str, str], **fields: Any) -> dict[str, Any]:
+    """A NetworkPolicy for the pods with these labels; ``fields``: ``ingress``, other ``policyTypes``."""
+    spec = {"podSelector": {"matchLabels": dict(selects)}, "policyTypes": ["Ingress"], **fields}
+    return {"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy", "metadata": {"name": name}, "spec": spec}
+
+
 def unchanged(reader: ClusterReader, wanted: Mapping[str, Any]) -> CheckResult:
     """A policy is there as it was. States: ``absent``, ``changed``."""
     name = wanted["metadata"]["name"]

@@ -13,6 +13,8 @@ from glasshive.errors import ApiError, DeadlineError, UsageError
 
 T = TypeVar("T")
 _WAIT_SECONDS = 20.0
+MADE_BY = "glasshive.lab/made-by"
+"""Label of a policy that holds for the whole cluster: the namespace of the lab that has made it."""
 _NOTE = "mode-before-lab"
 """ConfigMap of the lab's namespace: what stood in the cluster's before the lab set a mode ('': nothing, so that the
 cluster's own mode held). It is not kept at the cluster's ConfigMap itself, which others may write anew.
@@ -40,27 +42,39 @@ def wait_in_force(cluster: Cluster, obj: Mapping[str, Any]) -> str:
     return f"{name}: in force"
 
 
-def delete(cluster: Cluster, namespace: str, names: Iterable[str] = ()) -> list[str]:
-    """Delete policies of a namespace (all, without names) and wait until no node has them; gives their names."""
-    wanted, gone = set(names), []
+def mark(cluster: Cluster, obj: Mapping[str, Any], *, namespace: str) -> None:
+    """Write at a policy that is in no namespace which lab has made it, so that ``delete`` finds it."""
+    meta = obj["metadata"]
+    if not meta.get("namespace"):
+        resource = cluster.api.resource(obj["kind"])
+        labels = {"metadata": {"labels": {MADE_BY: namespace}}}
+        path = resource.path(None, meta["name"])
+        cluster.api.request("PATCH", path, body=labels, content_type="application/merge-patch+json")
+
+
+def delete(cluster: Cluster, namespace: str, names: Iterable[str] = (), *, every_wide: bool = False) -> list[str]:
+    """Delete a lab's policies (all, without names) and wait until no node has them; gives their names.
+
+    Those of its namespace, and those for the whole cluster that it has made; ``every_wide``: whoever has made them.
+    """
+    wanted, left = set(names), set()
     for resource in policy_resources():
-        if not resource.namespaced:
-            continue
-        for one in cluster.api.list(resource, namespace)[0]:
+        selector = "" if resource.namespaced or every_wide else f"{MADE_BY}={namespace}"
+        where = namespace if resource.namespaced else None
+        for one in cluster.api.list(resource, where, selector=selector)[0]:
             name = one["metadata"]["name"]
             if not wanted or name in wanted:
-                cluster.api.delete(resource, name, namespace)
-                gone.append((resource.kind, name))
-    left = {(kind, namespace, name) for kind, name in gone}
+                cluster.api.delete(resource, name, where)
+                left.add((resource.kind, where or "", name))
 
     def out() -> bool:
         held = {_place(row) for node in _nodes(cluster) for row in _objects(cluster, node)}
         return not held & left
 
-    if gone:
+    if left:
         _poll(out, "the policies to be out of force on every node")
         out()
-    return sorted(name for _, name in gone)
+    return sorted(name for _, _, name in left)
 
 
 def set_mode(cluster: Cluster, mode: str, *, namespace: str) -> None:

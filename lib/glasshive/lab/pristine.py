@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from glasshive.agent.policy.sources import policy_resources
 from glasshive.api.resources import BUILTIN
 from glasshive.bpf import inspect
 from glasshive.errors import ClusterError, GlasshiveError
@@ -26,6 +27,8 @@ def inventory(reader: ClusterReader) -> Inventory:
     for resource in BUILTIN:
         if resource.kind not in _RESTLESS and "/" not in resource.plural:
             found[resource.plural] = frozenset(_names(reader, resource.plural))
+    for resource in policy_resources():
+        found[resource.plural] = frozenset(_names(reader, resource.plural))
     found["components"] = frozenset(f"{one.name} {one.condition}" for one in reader.processes().values())
     found["programs"] = frozenset(str(one.path) for one in inspect.pins(reader.pins("labs")))
     found["namespaces"] = frozenset(netns.names(f"gh-{reader.cluster_name}-lab-"))

@@ -12,7 +12,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 _WIDTH = 100
-_FIELD = re.compile(r"^  (row|because|nearly|to allow it|to deny it) +(.*)$")
+_FIELD = re.compile(r"^  (?:(row|because|nearly|to allow it|to deny it) +| {13})(.*)$")
+"""A field of a trace, or one more line of the field before."""
 _VERDICTS = {
     "allow": "let it pass",
     "deny-default": "refused it: no rule allows it",
@@ -53,6 +54,6 @@ def _wrapped(line: str) -> str:
     found = _FIELD.match(line)
     if not found:
         return line
-    head = f"  {found[1]:<13}"
+    head = f"  {found[1] or '':<13}"
     return textwrap.fill(found[2], _WIDTH, initial_indent=head, subsequent_indent=" " * len(head),
                          break_long_words=False, break_on_hyphens=False)  # fmt: skip

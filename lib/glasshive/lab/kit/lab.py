@@ -142,6 +142,7 @@ class Lab(Work, Policies, Programs, Parts, Traffic):
         components.start_all(self.cluster)  # first: some faults are healed through the API
         self.heal()
         enforcement.restore_mode(self.cluster, namespace=self.namespace)
+        enforcement.delete(self.cluster, self.namespace, every_wide=bool(self.entry.topology))
         self.cluster.delete("namespace", self.namespace)
         self.cluster.wait("namespace", self.namespace, "deleted", namespace=None)
         self.diary.reset()

@@ -31,11 +31,12 @@ class Pods(Place):
     def pod(
         self, name: str, *, node: str = "", image: str = "glasshive/echo", wait_s: float = 30.0,
         labels: Mapping[str, str] | None = None, ports: Mapping[str, int] | None = None, args: Sequence[str] = (),
+        host: bool = False,
     ) -> Any:  # fmt: skip
         """Make one pod (if it is not there yet), wait until it is ready, and give its status in short.
 
         ``labels`` beside ``app``, which is its name; ``ports`` by name; ``args`` in place of the image's own, as
-        ``--http=8081``. With ``wait_s=0`` nothing is waited for.
+        ``--http=8081``. ``host``: in its node's own network. With ``wait_s=0`` nothing is waited for.
         """
         container: dict[str, Any] = {"name": "main", "image": image}
         if args:
@@ -45,6 +46,8 @@ class Pods(Place):
         spec: dict[str, Any] = {"containers": [container]}
         if node:
             spec["nodeName"] = node
+        if host:
+            spec["hostNetwork"] = True
         metadata = {"name": name, "labels": {"app": name, **(labels or {})}}
         body = {"apiVersion": "v1", "kind": "Pod", "metadata": metadata, "spec": spec}
         if not any(one.name == name for one in self.cluster.pods(self.namespace)):

@@ -64,18 +64,20 @@ class Policies(Identities):
         return dict(self.cluster.backend.node_request(node, "GET", path))
 
     def policy(self, *manifests: str | Mapping[str, Any]) -> list[str]:
-        """Apply policies in the lab's namespace, and wait until every node has them in force."""
+        """Apply policies, in the lab's namespace if they have one, and wait until every node has them in force."""
         applied = []
         for manifest in manifests:
             source: Any = dict(manifest) if isinstance(manifest, Mapping) else manifest
             applied += self.cluster.apply(source, namespace=self.namespace)
+        for one in applied:
+            enforcement.mark(self.cluster, one, namespace=self.namespace)
         return [enforcement.wait_in_force(self.cluster, one) for one in applied]
 
     def no_policy(self, *names: str) -> str:
-        """Delete policies of the lab's namespace, of any kind (all of them, if none is named); wait until they are
-        out of force.
+        """Delete policies of the lab's namespace, and those for the whole cluster that this lab has made, of any kind
+        (all of them, if none is named); wait until they are out of force.
         """
-        gone = enforcement.delete(self.cluster, self.namespace, names)
+        gone = enforcement.delete(self.cluster, self.namespace, names, every_wide=bool(self.entry.topology))
         return f"no longer in force: {', '.join(gone) or 'nothing, there was none'}"
 
     def enforce(self, mode: str) -> str:
