@@ -6,6 +6,7 @@
 #include "lib/icmp_error.h"
 #include "lib/nat.h"
 #include "lib/rewrite.h"
+#include "lib/rewrite_quote.h"
 
 static __always_inline bool gh_is_readable_error(const struct gh_packet *pkt)
 {
