@@ -11,6 +11,7 @@ import pytest
 import glasshive
 import residue
 from glasshive.l2.lease import NAMESPACE, lease_name
+from service_traffic import needs_translation
 
 pytestmark = pytest.mark.root
 
@@ -43,9 +44,11 @@ def pod(name, node):
     return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "labels": {"app": "web"}}, "spec": spec}
 
 
-@pytest.fixture(scope="module", params=["iptables"])
+@pytest.fixture(scope="module", params=["ebpf", "iptables"])
 def cluster(request):
-    name = residue.own(f"lbipam-tr-{os.getpid()}")
+    if request.param == "ebpf":
+        needs_translation()
+    name = residue.own(f"lbipam-tr-{os.getpid()}-{request.param}")
     with glasshive.Cluster(
         name, config={"nodes": 3, "dataplane": request.param, "l2_lease_seconds": LEASE_SECONDS}
     ) as one:

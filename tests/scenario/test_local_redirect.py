@@ -12,6 +12,7 @@ import pytest
 
 import glasshive
 import residue
+from service_traffic import needs_translation, translates
 
 pytestmark = pytest.mark.root
 
@@ -92,6 +93,22 @@ def test_the_nodes_own_pod_answers_where_there_is_one(cluster):
     assert [(row["port"], row["type"]) for row in kernel] == [(80, 6)]
 
 
+def answers(cluster, host, caller="client"):
+    """The pod that answers a call, "" if nobody does."""
+    done = cluster.exec(caller, ["curl", "-s", "-m", "2", f"http://{host}/"])
+    return json.loads(done.stdout)["pod"] if done.returncode == 0 else ""
+
+
+def test_calls_are_answered_on_the_callers_node(cluster):
+    needs_translation()
+    vip = cluster.get("service", "web")["spec"]["clusterIP"]
+    until(lambda: answers(cluster, METADATA) == "local")
+    until(lambda: answers(cluster, vip) == "local")
+    assert answers(cluster, vip, "local") == "local"
+    assert answers(cluster, vip, "far") == "far"
+    assert answers(cluster, METADATA, "far") == ""
+
+
 def test_glasshive_lists_policies_by_node(cluster):
     command = [sys.executable, "-m", "glasshive", "lrp", "list", "--cluster", cluster.name]
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
@@ -141,6 +158,9 @@ def test_without_a_ready_pod_the_service_answers_itself(cluster):
     cluster.delete("pod", "local")
     until(lambda: f"{METADATA}:80/TCP" not in frontends(cluster, "node1"))
     until(lambda: frontends(cluster, "node1").get(f"{vip}:80/TCP") == ("ClusterIP", [f"{far}:8080/TCP"]))
+    if translates():
+        until(lambda: answers(cluster, vip) == "far")
+        assert answers(cluster, METADATA) == ""
     cluster.delete("clrp", "web")
     cluster.delete("clrp", "meta")
     until(lambda: not cluster.redirects())
