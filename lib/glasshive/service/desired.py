@@ -144,9 +144,9 @@ def _frontends(
     for address in service.cluster_addresses:
         if is_ipv4(address) == ipv4 and address not in node.answered_here and _exposes(service, "ClusterIP"):
             place = Place(address, port.port, port.protocol)
-            yield Frontend(
-                place, FrontendType.CLUSTER_IP, flags, inside, inside, service.affinity_s, port_name=port.name
-            )
+            yield Frontend(place, FrontendType.CLUSTER_IP, flags, inside, inside, service.affinity_s, (), port.name)
+    if not (port.node_port or service.external_addresses or service.balancer_addresses):
+        return
     flags = base | _outside_flags(service, port, settings)
     for place, kind in _outer_places(service, port, ipv4=ipv4):
         ranges, more = service.source_ranges, 0

@@ -197,20 +197,20 @@ class ServiceSync:
 
     def _number_backends(self, changes: Changes) -> list[tuple[int, BackendRow]]:
         fresh = []
+        numbers, rows = self._backends, self._rows
         for place, backend in changes.backends.items():
             if backend is None:
                 continue
-            number = self._backends.get(place)
+            number = numbers.get(place)
             if number is None:
                 try:
-                    number = self._numbers.take()
+                    number = numbers[place] = self._numbers.take()
                 except ExhaustedError as error:
                     self._leave_out(place, error)
                     continue
-                self._backends[place] = number
-            row = row_of(place, backend, self._zone(backend.zone))
-            if self._rows.get(number) != row:
-                self._rows[number] = row
+            row = row_of(place, backend, self._zone(backend.zone) if backend.zone else 0)
+            if rows.get(number) != row:
+                rows[number] = row
                 fresh.append((number, row))
         return fresh
 
