@@ -110,6 +110,22 @@ def test_an_unknown_lab_lists_near_ones(folder: Path) -> None:
         manifest.find_lab("smal", folder)
 
 
+@pytest.mark.parametrize("wanted", ["99", "05_services", "nothing like it at all"])
+def test_a_lab_that_is_like_none_says_which_there_are(wanted: str) -> None:
+    with pytest.raises(NotFoundError, match=r"there are 00 to \d\d, [^(]*; glasshive lab list"):
+        manifest.find_lab(wanted)
+
+
+def test_a_part_of_a_topic_is_near_it() -> None:
+    with pytest.raises(NotFoundError, match="near it: three_kinds_of_policy"):
+        manifest.find_lab("polic")
+
+
+def test_numbers_are_told_as_ranges() -> None:
+    assert manifest._in_ranges(["00", "01", "04", "09", "10", "11"]) == "00 to 01, 04, 09 to 11"
+    assert manifest._in_ranges(["90"]) == "90"
+
+
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [

@@ -236,6 +236,8 @@ def start(*, cluster: str, nodes: int, headless_run: bool, say: Say, lab: str = 
 
     entries = read_labs()
     chosen_lab = find_lab(lab) if lab else entries[0]
+    if lab:
+        say(f"opening lab {chosen_lab.id}, {chosen_lab.title}")
     diagnoses = doctor.diagnose(probe.machine(), [entry.wanted() for entry in entries])
     for one in diagnoses:
         lacks = ", ".join((*one.missing, *one.unsure))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -98,14 +99,30 @@ def read_labs(folder: Path | None = None) -> list[LabEntry]:
 
 
 def find_lab(wanted: str, folder: Path | None = None) -> LabEntry:
-    """Find a lab by its number (``1``, ``01``), topic or name; an unknown one lists near ones."""
+    """Find a lab by its number (``1`` and ``01`` are one), topic or name.
+
+    NotFoundError for an unknown one, with the topics that look like it, or else with the numbers that there are.
+    """
     labs = read_labs(folder)
     for one in labs:
         if wanted in {one.id, one.topic, one.name} or (wanted.isdigit() and wanted.zfill(2) == one.id):
             return one
-    names = [name for one in labs for name in (one.id, one.topic, one.name)]
-    near = difflib.get_close_matches(wanted, names, 3, 0.4) or [one.name for one in labs]
-    raise NotFoundError(f"there is no lab {wanted!r}", hint=f"near it: {', '.join(near)}")
+    topics = [] if wanted[:2].isdigit() else [one.topic for one in labs]
+    holding = [one for one in topics if len(wanted) > 2 and wanted in one]
+    near = holding or difflib.get_close_matches(wanted, topics, 3, 0.4)
+    known = f"there are {_in_ranges([one.id for one in labs])}; glasshive lab list says what they are about"
+    raise NotFoundError(f"there is no lab {wanted!r}", hint=f"near it: {', '.join(near)}" if near else known)
+
+
+def _in_ranges(ids: Sequence[str]) -> str:
+    """Numbers in order as people say them: ``00 to 04, 07``. Pure."""
+    runs: list[list[str]] = []
+    for one in ids:
+        if runs and int(one) == int(runs[-1][-1]) + 1:
+            runs[-1].append(one)
+        else:
+            runs.append([one])
+    return ", ".join(run[0] if len(run) == 1 else f"{run[0]} to {run[-1]}" for run in runs)
 
 
 def _entry(where: Path, row: dict[str, Any]) -> LabEntry:
