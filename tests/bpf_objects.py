@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TypeVar
 
 PROGS = Path(__file__).parent / "bpf" / "progs"
+OURS = Path(__file__).resolve().parents[1] / "bpf"
 _CLONE_NEWNET = 0x40000000
 T = TypeVar("T")
 
@@ -23,7 +24,7 @@ def compiled(name: str) -> Path:
     """The object of tests/bpf/progs/NAME.bpf.c, compiled once per test session."""
     target = _folder() / f"{Path(name).name}.bpf.o"
     triplet = sysconfig.get_config_var("MULTIARCH") or f"{os.uname().machine}-linux-gnu"
-    flags = ["-O2", "-g", "-target", "bpf", "-mcpu=v3", f"-I/usr/include/{triplet}"]
+    flags = ["-O2", "-g", "-target", "bpf", "-mcpu=v3", f"-I/usr/include/{triplet}", f"-I{OURS}"]
     subprocess.run(["clang", *flags, "-c", PROGS / f"{name}.bpf.c", "-o", target], check=True)
     return target
 
