@@ -2,6 +2,7 @@
 /* The node's own devices: from_netdev and to_netdev at the device towards the fabric, from_host at gh_host. */
 #include "lib/abi.h"
 #include "lib/admit.h"
+#include "lib/arrive.h"
 #include "lib/bpf.h"
 #include "lib/deliver.h"
 #include "lib/drop.h"
@@ -9,76 +10,20 @@
 #include "lib/l2_responder.h"
 #include "lib/masquerade.h"
 #include "lib/parse.h"
+#include "lib/service_way.h"
 #include "lib/service.h"
-
-static __always_inline bool is_pod(const struct gh_endpoint *ep)
-{
-	return ep && !gh_endpoint_is_host(ep);
-}
-
-/* To a pod of this node. Who sends is known to ipcache, which is asked if policy wants to know. */
-static __always_inline int netdev_to_pod(struct __sk_buff *skb, struct gh_packet *pkt, const struct gh_endpoint *ep)
-{
-	struct gh_parties ends = {};
-	int verdict;
-
-	gh_party_of(&ends.dst, ep);
-	verdict = gh_admit(skb, pkt, &ends);
-	return gh_is_drop(verdict) ? verdict : gh_deliver_local(skb, pkt, ep);
-}
-
-/* An answer for a masqueraded pod, already translated. */
-static __always_inline int netdev_to_masqueraded(struct __sk_buff *skb, struct gh_packet *pkt)
-{
-	const struct gh_endpoint *ep = gh_endpoint_find(&pkt->dst);
-
-	if (!is_pod(ep))
-		return GH_DROP_NO_ENDPOINT;
-	/* The stack would answer with the pod's address, which the world does not know. */
-	if (pkt->ttl <= 1)
-		return GH_DROP_TTL_EXCEEDED;
-	return netdev_to_pod(skb, pkt, ep);
-}
-
-/* For the node's address: the node's own, or an answer for a masqueraded pod. parsed: what gh_parse() said. */
-static __always_inline int netdev_to_node(struct __sk_buff *skb, struct gh_packet *pkt, const struct gh_endpoint *ep,
-					  int parsed)
-{
-	struct gh_parties ends = {};
-	int verdict;
-
-	gh_party_of(&ends.dst, ep);
-	if (parsed != TC_ACT_OK)
-		return gh_host_unreadable(&ends.dst, GH_ENDPOINT_INGRESS_ENFORCED, parsed);
-	if (node_config.flags & GH_NODE_MASQUERADE) {
-		verdict = gh_masquerade_in(skb, pkt);
-		if (verdict == TC_ACT_OK)
-			return netdev_to_masqueraded(skb, pkt);
-		if (verdict != TC_ACT_UNSPEC)
-			return verdict;
-	}
-	return gh_admit_host(skb, pkt, &ends, &ends.dst);
-}
 
 /* Ingress of the device towards the fabric. */
 SEC("tc")
 int from_netdev(struct __sk_buff *skb)
 {
 	struct gh_packet pkt = {};
-	const struct gh_endpoint *ep;
 	int verdict = gh_parse(skb, &pkt);
 
 	if (verdict == TC_ACT_UNSPEC)
-		return gh_finish(skb, &pkt, gh_l2_answer_arp(skb), GH_INGRESS);
-	ep = gh_endpoint_find(&pkt.dst);
-	if (!ep && !gh_is_neighbour_question(&pkt))
-		return TC_ACT_OK;
-	if (!ep)
-		verdict = gh_l2_answer_neighbour(skb, &pkt);
-	else if (gh_endpoint_is_host(ep))
-		verdict = netdev_to_node(skb, &pkt, ep, verdict);
-	else if (likely(verdict == TC_ACT_OK))
-		verdict = netdev_to_pod(skb, &pkt, ep);
+		verdict = gh_l2_answer_arp(skb);
+	else
+		verdict = gh_arrive(skb, &pkt, verdict);
 	return gh_finish(skb, &pkt, verdict, GH_INGRESS);
 }
 
@@ -90,7 +35,25 @@ static __always_inline int netdev_from_pod(struct __sk_buff *skb, struct gh_pack
 	return gh_masquerade_out(skb, pkt);
 }
 
-/* The node's own packet is not changed, but its port must not be given away. parsed: what gh_parse() said. */
+/*
+ * The node's process answers as a service's backend. Returns TC_ACT_OK: translated; TC_ACT_UNSPEC: it does not; or a drop
+ * reason.
+ */
+GH_GLOBAL int netdev_answers(struct __sk_buff *skb, struct gh_packet *pkt, struct gh_parties *ends)
+{
+	int verdict;
+
+	if (!pkt || !ends)
+		return GH_DROP_INVALID_PACKET;
+	if (gh_is_readable_error(pkt))
+		return gh_service_error_answer(skb, pkt) == TC_ACT_OK ? TC_ACT_UNSPEC : GH_DROP_WRITE_FAILED;
+	if (!gh_service_is_possible(pkt) || !gh_service_find_reply(pkt))
+		return TC_ACT_UNSPEC;
+	verdict = gh_admit_tracked(skb, pkt, ends);
+	return gh_is_drop(verdict) ? verdict : gh_service_restore(skb, pkt);
+}
+
+/* The node's own packet is not changed unless a service's client gets it, but its port must not be given away. parsed: what gh_parse() said. */
 static __always_inline int netdev_from_node(struct __sk_buff *skb, struct gh_packet *pkt, const struct gh_endpoint *ep,
 					    int parsed)
 {
@@ -100,6 +63,9 @@ static __always_inline int netdev_from_node(struct __sk_buff *skb, struct gh_pac
 	gh_party_of(&ends.src, ep);
 	if (parsed != TC_ACT_OK)
 		return gh_host_unreadable(&ends.src, GH_ENDPOINT_EGRESS_ENFORCED, parsed);
+	verdict = netdev_answers(skb, pkt, &ends);
+	if (verdict != TC_ACT_UNSPEC)
+		return verdict;
 	verdict = gh_admit_host(skb, pkt, &ends, &ends.src);
 	if (gh_is_drop(verdict) || !(node_config.flags & GH_NODE_MASQUERADE))
 		return verdict;
@@ -162,10 +128,12 @@ static __always_inline int host_sends(struct __sk_buff *skb, struct gh_packet *p
 		return TC_ACT_OK;
 	gh_party_find(&ends.src, &pkt->src);
 	ep = gh_endpoint_find(&pkt->dst);
-	if (!is_pod(ep))
+	if (!gh_is_pod(ep))
 		return host_to_elsewhere(skb, pkt, &ends);
 	gh_party_of(&ends.dst, ep);
 	verdict = gh_admit(skb, pkt, &ends);
+	if (!gh_is_drop(verdict))
+		verdict = gh_service_restore(skb, pkt);
 	return gh_is_drop(verdict) ? verdict : gh_deliver_local_from_stack(skb, ep);
 }
 

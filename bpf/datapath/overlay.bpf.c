@@ -7,6 +7,7 @@
 #include "lib/drop.h"
 #include "lib/host.h"
 #include "lib/parse.h"
+#include "lib/service_way.h"
 
 /* Who has sent this? The network identifier says it, but a node's own processes are "host" only to themselves. */
 static __always_inline __u32 overlay_identity(const struct gh_packet *pkt, __u32 told)
@@ -44,12 +45,25 @@ static __always_inline int overlay_arrives(struct __sk_buff *skb, struct gh_pack
 	if (!ep)
 		return GH_DROP_NO_ENDPOINT;
 	ends.src.identity = overlay_identity(pkt, told);
-	gh_party_of(&ends.dst, ep);
-	if (!gh_endpoint_is_host(ep) || gh_is_firewalled(&ends.dst)) {
+	/* An answer to a call from outside that was sent on with the router's address. */
+	if (ep->flags & GH_ENDPOINT_ROUTER) {
+		verdict = gh_masquerade_in(skb, pkt);
+		if (verdict == TC_ACT_OK)
+			ep = gh_endpoint_find(&pkt->dst);
+		else if (verdict != TC_ACT_UNSPEC)
+			return verdict;
+	}
+	if (ep)
+		gh_party_of(&ends.dst, ep);
+	if (!ep || !gh_endpoint_is_host(ep) || gh_is_firewalled(&ends.dst)) {
 		verdict = gh_admit(skb, pkt, &ends);
+		if (!gh_is_drop(verdict))
+			verdict = gh_service_restore(skb, pkt);
 		if (gh_is_drop(verdict))
 			return verdict;
 	}
+	if (!ep)
+		return pkt->ttl > 1 ? gh_service_pass(skb, pkt) : GH_DROP_TTL_EXCEEDED;
 	/* The inner destination MAC is not this device's, so the kernel took the frame for another host's. */
 	bpf_skb_change_type(skb, 0 /* PACKET_HOST */);
 	return gh_endpoint_is_host(ep) ? TC_ACT_OK : gh_deliver_local(skb, pkt, ep);

@@ -6,8 +6,10 @@
 #include "lib/deliver.h"
 #include "lib/drop.h"
 #include "lib/gateway.h"
+#include "lib/host.h"
 #include "lib/masquerade.h"
 #include "lib/parse.h"
+#include "lib/service_way.h"
 #include "lib/too_big.h"
 
 /* To an address of another node's pod, of another node, or of the world. */
@@ -57,12 +59,36 @@ static __always_inline int pod_to_elsewhere(struct __sk_buff *skb, struct gh_pac
 	return pod_to_remote(skb, pkt, self, to, (node_config.flags & GH_NODE_MASQUERADE) && connection != GH_CT_REPLY);
 }
 
+/* Is it worth asking whether a service is called? Never for what goes to other pods. */
+static __always_inline bool pod_may_call(const struct gh_endpoint *ep, const struct gh_ipcache_entry *to)
+{
+	if (ep)
+		return gh_endpoint_is_host(ep);
+	return !gh_ipcache_in_cluster(to) || gh_is_node(to->identity);
+}
+
+/* To nobody who is known, or to a node: perhaps to a service. Returns as gh_service_call() does. */
+static __always_inline int pod_calls(struct __sk_buff *skb, struct gh_packet *pkt, const struct gh_endpoint *ep,
+				     const struct gh_ipcache_entry *to)
+{
+	const bool node = ep || gh_ipcache_in_cluster(to);
+	int verdict;
+
+	/* The answer of a pod that has called itself. */
+	if (ep && (ep->flags & GH_ENDPOINT_ROUTER)) {
+		verdict = gh_masquerade_in(skb, pkt);
+		if (verdict != TC_ACT_UNSPEC)
+			return verdict;
+	}
+	return gh_service_call(skb, pkt, node ? GH_CALL_NODE : 0);
+}
+
 static __always_inline int pod_sends(struct __sk_buff *skb, struct gh_packet *pkt)
 {
 	const struct gh_ipcache_entry *to = NULL;
 	const struct gh_endpoint *self, *ep;
 	struct gh_parties ends = {};
-	int verdict;
+	int verdict, connection;
 
 	if (unlikely(gh_is_neighbour_question(pkt)))
 		return gh_answer_neighbour(skb, pkt);
@@ -71,19 +97,37 @@ static __always_inline int pod_sends(struct __sk_buff *skb, struct gh_packet *pk
 		return gh_address_is_multicast(&pkt->dst) ? GH_DROP_MULTICAST : GH_DROP_INVALID_SOURCE_IP;
 	gh_party_of(&ends.src, self);
 	ep = gh_endpoint_find(&pkt->dst);
-	if (ep) {
-		gh_party_of(&ends.dst, ep);
-	} else {
+	if (!ep)
 		to = gh_ipcache_find(&pkt->dst);
-		ends.dst.identity = gh_remote_identity(to ? to->identity : 0, gh_is_ipv6(pkt));
+	if (pod_may_call(ep, to)) {
+		verdict = pod_calls(skb, pkt, ep, to);
+		if (verdict == TC_ACT_OK) {
+			ep = gh_endpoint_find(&pkt->dst);
+			to = ep ? NULL : gh_ipcache_find(&pkt->dst);
+		} else if (verdict != TC_ACT_UNSPEC) {
+			return verdict;
+		}
 	}
-	verdict = gh_admit(skb, pkt, &ends);
-	if (unlikely(gh_is_drop(verdict)))
+	if (ep)
+		gh_party_of(&ends.dst, ep);
+	else
+		ends.dst.identity = gh_remote_identity(to ? to->identity : 0, gh_is_ipv6(pkt));
+	connection = gh_admit(skb, pkt, &ends);
+	if (unlikely(gh_is_drop(connection)))
+		return connection;
+	verdict = gh_service_restore(skb, pkt);
+	if (unlikely(verdict != TC_ACT_OK))
 		return verdict;
 	if (!ep)
-		return pod_to_elsewhere(skb, pkt, self, to, verdict);
+		return pod_to_elsewhere(skb, pkt, self, to, connection);
 	if (gh_endpoint_is_host(ep))
 		return TC_ACT_OK;
+	/* A pod answers itself only by way of the router. */
+	if (unlikely(ep == self && (pkt->flags & GH_PACKET_CALL))) {
+		verdict = gh_service_source(skb, pkt, true);
+		if (verdict != TC_ACT_OK)
+			return verdict;
+	}
 	return gh_deliver_local(skb, pkt, ep);
 }
 
@@ -116,7 +160,7 @@ static __always_inline int pod_receives(struct __sk_buff *skb, struct gh_packet 
 	gh_party_of(&ends.dst, ep);
 	gh_party_find(&ends.src, &pkt->src);
 	verdict = gh_admit(skb, pkt, &ends);
-	return gh_is_drop(verdict) ? verdict : TC_ACT_OK;
+	return gh_is_drop(verdict) ? verdict : gh_service_restore(skb, pkt);
 }
 
 /* Egress of the pod's host side: what the kernel's stack, not a program of ours, sends into the pod. */

@@ -48,6 +48,8 @@ GH_GLOBAL int gh_admit_related(struct __sk_buff *skb, struct gh_packet *pkt)
 	entry = gh_ct_find(&quote.pkt, &from_high);
 	if (!entry)
 		return GH_DROP_ICMP_UNRELATED;
+	if ((entry->flags & GH_CT_SERVICE) && !(pkt->flags & GH_PACKET_CALL))
+		pkt->flags |= GH_PACKET_ANSWER;
 	if (likely(entry->policy_revision == gh_policy_revision()))
 		return GH_CT_RELATED;
 	return gh_judge_quoted(skb, pkt, &quote.pkt, entry, gh_ct_is_towards_opener(entry, from_high));
@@ -92,10 +94,11 @@ GH_GLOBAL int gh_admit_tracked(struct __sk_buff *skb, struct gh_packet *pkt, str
 		return verdict;
 	if (unlikely(!entry))
 		return gh_ct_create(&key, pkt, from_high, parties->src.identity, revision);
+	if (unlikely(connection == GH_CT_NEW))
+		return gh_ct_renew(entry, pkt, from_high, parties->src.identity, revision);
+	gh_ct_tell_service(entry, pkt);
 	if (likely(settled))
 		return connection;
-	if (connection == GH_CT_NEW)
-		return gh_ct_renew(entry, pkt, from_high, parties->src.identity, revision);
 	return gh_ct_advance(entry, pkt, from_high);
 }
 

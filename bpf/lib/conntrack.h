@@ -28,25 +28,32 @@ static __always_inline bool gh_ct_is_high(const union gh_address *a, __be16 a_po
 	return a_port > b_port;
 }
 
-/* Fills in the sorted key. Returns whether the packet's sender is the high end. */
-static __always_inline bool gh_ct_key(struct gh_ct_key *key, const struct gh_packet *pkt)
+/* The sorted key of the packet as if it went to this end. Returns whether its sender is the high end. */
+static __always_inline bool gh_ct_key_to(struct gh_ct_key *key, const struct gh_packet *pkt,
+					 const union gh_address *dst, __be16 dport)
 {
-	const bool from_high = gh_ct_is_high(&pkt->src, pkt->sport, &pkt->dst, pkt->dport);
+	const bool from_high = gh_ct_is_high(&pkt->src, pkt->sport, dst, dport);
 
 	if (from_high) {
-		key->low = pkt->dst;
+		key->low = *dst;
 		key->high = pkt->src;
-		key->low_port = pkt->dport;
+		key->low_port = dport;
 		key->high_port = pkt->sport;
 	} else {
 		key->low = pkt->src;
-		key->high = pkt->dst;
+		key->high = *dst;
 		key->low_port = pkt->sport;
-		key->high_port = pkt->dport;
+		key->high_port = dport;
 	}
 	key->protocol = pkt->protocol;
 	key->pad[0] = key->pad[1] = key->pad[2] = 0;
 	return from_high;
+}
+
+/* Fills in the sorted key. Returns whether the packet's sender is the high end. */
+static __always_inline bool gh_ct_key(struct gh_ct_key *key, const struct gh_packet *pkt)
+{
+	return gh_ct_key_to(key, pkt, &pkt->dst, pkt->dport);
 }
 
 GH_GLOBAL int gh_ct_create(const struct gh_ct_key *sorted, const struct gh_packet *pkt, bool from_high, __u32 identity,

@@ -54,6 +54,8 @@ static __always_inline void gh_ct_fresh(struct gh_ct_entry *entry, const struct 
 	entry->state = GH_CT_OPENING;
 	entry->tick = gh_ct_tick();
 	entry->pad = 0;
+	if (unlikely(pkt->flags & GH_PACKET_CALL))
+		entry->flags |= GH_CT_SERVICE;
 	if (pkt->tcp_flags & GH_TCP_SYN)
 		entry->flags |= GH_CT_SYN;
 	if (pkt->tcp_flags & GH_TCP_FIN)
@@ -73,6 +75,20 @@ static __always_inline bool gh_ct_is_opening(const struct gh_packet *pkt)
 static __always_inline bool gh_ct_is_towards_opener(const struct gh_ct_entry *entry, bool from_high)
 {
 	return !(entry->flags & GH_CT_FROM_HIGH) == from_high;
+}
+
+/*
+ * A service's connection says so to its answers, that they may not pass as they are. A call that finds the entry without
+ * that mark had lost it: the entry was evicted, and an answer has made it anew.
+ */
+static __always_inline void gh_ct_tell_service(struct gh_ct_entry *entry, struct gh_packet *pkt)
+{
+	if (unlikely(entry->flags & GH_CT_SERVICE)) {
+		if (!(pkt->flags & GH_PACKET_CALL))
+			pkt->flags |= GH_PACKET_ANSWER;
+	} else if (unlikely(pkt->flags & GH_PACKET_CALL)) {
+		entry->flags |= GH_CT_SERVICE;
+	}
 }
 
 /*

@@ -29,6 +29,8 @@ enum gh_icmpv6_type { /* RFC 4443, RFC 4861 */
 };
 
 #define GH_ICMP_FRAGMENTATION_NEEDED 4 /* code of GH_ICMP_UNREACHABLE */
+#define GH_ICMP_PORT_UNREACHABLE 3
+#define GH_ICMPV6_PORT_UNREACHABLE 4
 
 struct gh_icmp {
 	__u8 type;

@@ -13,6 +13,9 @@ enum gh_packet_flags {
 	GH_PACKET_ICMP_ERROR = 8, /* carries the head of the packet it complains about */
 	GH_PACKET_ECHO = 16, /* ICMP echo, its identifier stands for a port */
 	GH_PACKET_DF = 32, /* must not be fragmented on the way; always so for IPv6 */
+	GH_PACKET_CALL = 64, /* to a service: here its destination has become a backend's address */
+	GH_PACKET_ANSWER =
+		128, /* of a service's connection and not translated here: its source is still the backend's */
 };
 
 /* What policy said of the packet last. policy 0: it was not asked. The fields mean what they do in struct gh_record. */

@@ -33,6 +33,7 @@ enum gh_ct_flags {
 	GH_CT_FIN_FORWARD = 8, /* TCP: the opener has finished */
 	GH_CT_FIN_REPLY = 16, /* TCP: the other end has finished */
 	GH_CT_RST = 32, /* TCP: reset by either end */
+	GH_CT_SERVICE = 64, /* the opener has called a service: answers leave with the service's address */
 };
 
 /* How long a connection lives after its last packet, in seconds. Programs and the garbage collector share these. */

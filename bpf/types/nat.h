@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0 OR Apache-2.0 */
-/* Masquerade: which connection of a pod travels under which port of the node. */
+/* Translations: a pod's connection under a port of the node, and a service's connection to one of its backends. */
 #ifndef GLASSHIVE_TYPES_NAT_H
 #define GLASSHIVE_TYPES_NAT_H
 
@@ -8,6 +8,10 @@
 enum gh_nat_direction {
 	GH_NAT_OUT = 0, /* key: the packet as the pod sends it; value: what its source becomes */
 	GH_NAT_IN = 1, /* key: the packet as the answer arrives; value: what its destination becomes */
+	GH_NAT_CALL =
+		2, /* key: the packet as a client sends it to a service; value: the backend, its destination from then on */
+	GH_NAT_REPLY =
+		3, /* key: the packet as the backend answers; value: what the client has called, the source from then on */
 };
 
 /* Key of the LRU hash "nat": a packet's addresses and ports before translation. */
@@ -29,7 +33,7 @@ struct gh_nat_entry {
 	union gh_address addr;
 	__be16 port;
 	__u16 flags; /* enum gh_nat_flags */
-	__u32 pad;
+	__u32 backend; /* GH_NAT_CALL only: the backend's number */
 	__u64 created_ns; /* CLOCK_MONOTONIC_COARSE */
 };
 

@@ -25,6 +25,8 @@ struct gh_node_config {
 	__u16 device_mtu_bytes; /* largest IP packet on the device; 0: packets are not measured */
 	__u16 overlay_port; /* the tunnel's UDP port, host byte order; 0 without one */
 	__u16 pad;
+	__u32 hash_seed; /* of the hash that picks a slot of a Maglev table; the same on all nodes */
+	__u32 maglev_slots; /* of each Maglev table, a prime number */
 	union gh_address node_ipv4; /* v4-mapped, all zero without the family */
 	union gh_address node_ipv6;
 	union gh_address router_ipv4;

@@ -87,6 +87,13 @@ struct gh_backend {
 	__u16 weight;
 };
 
+#define GH_MAGLEV_ROW_SLOTS 16
+
+/* Element of a Maglev table, an inner map of "maglev_tables": numbers of backends. Slot n is in row n / 16. */
+struct gh_maglev_row {
+	__u32 backends[GH_MAGLEV_ROW_SLOTS];
+};
+
 /* Key of the LRU hash "affinity". */
 struct gh_affinity_key {
 	union gh_address client; /* a source address, or { network namespace's cookie, ~0 } for local sockets */

@@ -15,6 +15,7 @@ from glasshive.agent.config import objects_directory
 from glasshive.agent.connections import Connections
 from glasshive.agent.objects import Objects
 from glasshive.errors import NotFoundError
+from glasshive.maps.nat import CALL, REPLY
 from glasshive.maps.render import rows_of
 from glasshive.model.address import Prefix, parse
 
@@ -70,6 +71,11 @@ def test_a_round_ends_what_was_silent_and_frees_its_ports(loaded: Objects) -> No
     assert (found.translations, found.orphans) == (12, 4)
     assert ports(loaded) == {1, 3, 5}
     assert translated(loaded) == [1, 3, 5, 6], "the youngest stays although no connection is known yet"
+
+
+def test_directions_are_those_of_the_programs(loaded: Objects) -> None:
+    assert loaded.number("gh_nat_direction", "GH_NAT_CALL") == CALL
+    assert loaded.number("gh_nat_direction", "GH_NAT_REPLY") == REPLY
 
 
 def test_a_departed_pod_is_forgotten_and_nobody_else(loaded: Objects) -> None:

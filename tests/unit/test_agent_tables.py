@@ -164,6 +164,24 @@ def test_translations_of_a_pod_are_found_in_both_directions() -> None:
     assert nat.of_pods(keys, values, conntrack.among([parse("10.244.1.5")]), IN).tolist() == [True, True, False]
 
 
+def test_a_services_translations_belong_to_caller_and_backend() -> None:
+    live = np.sort(conntrack.hashes(connection("203.0.113.10", 4000, "10.244.1.5", 8080, 6)))
+    keys, values = table(
+        translation(nat.CALL, "203.0.113.10", 4000, "10.96.0.1", 80, "10.244.1.5", 8080),
+        translation(nat.REPLY, "10.244.1.5", 8080, "203.0.113.10", 4000, "10.96.0.1", 80),
+        translation(OUT, "203.0.113.10", 4000, "10.244.1.5", 8080, "172.30.0.11", 50000),
+        translation(nat.CALL, "203.0.113.10", 4001, "10.96.0.1", 80, "10.244.1.5", 8080),
+        translation(nat.REPLY, "10.244.1.5", 8080, "203.0.113.10", 4001, "10.96.0.1", 80),
+        translation(nat.CALL, "203.0.113.10", 4000, "10.96.0.1", 80, "10.244.1.6", 8080),
+    )
+    found = nat.orphans(keys, values, live, 3600 * SECOND, direction_in=IN, host_flag=HOST)
+    assert found.tolist() == [False, False, False, True, True, True]
+    backend = nat.of_pods(keys, values, conntrack.among([parse("10.244.1.5")]), IN)
+    assert backend.tolist() == [True, True, False, True, True, False]
+    caller = nat.of_pods(keys, values, conntrack.among([parse("203.0.113.10")]), IN)
+    assert caller.tolist() == [True] * 6
+
+
 def test_the_interval_follows_what_was_found() -> None:
     assert next_interval(8, 100, 50) == 4
     assert next_interval(8, 100, 10) == 8

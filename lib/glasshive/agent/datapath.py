@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
+from zlib import crc32
 
 from glasshive import bpf
 from glasshive.agent import objects
@@ -41,6 +42,7 @@ from glasshive.node import devices
 from glasshive.node.config import Devices, node_config, pod_mtu
 from glasshive.routing.desired import Route, Ways, desired
 from glasshive.routing.sync import RouteSync
+from glasshive.service.settings import seed_of
 
 log = logging.getLogger(__name__)
 
@@ -91,7 +93,7 @@ class Datapath:
             # What the node's own processes may do is a row of each policy, so that rules can forbid it.
             return node_config(
                 node, made, flags, tunnel=tunnel, masquerade=masquerade, families=config.ip_families,
-                allow_localhost=False,
+                allow_localhost=False, maglev=(crc32(seed_of(config.services.hash_seed)), config.services.table_size),
             )  # fmt: skip
 
         entries = {"endpoints": endpoint_entries(node), "ipcache": IPCACHE_ENTRIES, **config.map_entries}

@@ -1,4 +1,4 @@
-"""The map ``nat``: masquerade in both directions (``bpf/types/nat.h``), and which entries still serve anybody."""
+"""The map ``nat``: masquerade and services, each in both directions (``bpf/types/nat.h``), and who still needs what."""
 
 from __future__ import annotations
 
@@ -10,6 +10,9 @@ from glasshive.maps.conntrack import Rows, connection_hashes, member, words
 
 NAME = "nat"
 
+CALL, REPLY = 2, 3
+"""Of ``enum gh_nat_direction``, as IN is handed in; a test compares them with the BTF."""
+
 GRACE_NS = 10_000_000_000
 """A translation this young stays, whether or not its connection has been seen: the two are not written at once."""
 HOST_NS = 3_600_000_000_000
@@ -17,12 +20,17 @@ HOST_NS = 3_600_000_000_000
 
 
 def connection_of(keys: Records, values: Records, direction_in: int) -> NDArray[np.uint64]:
-    """The hash of the pod's connection that each entry translates (``connection_hashes``)."""
-    inbound: NDArray[np.bool_] = keys["direction"] == direction_in
-    remote = np.where(inbound[:, None], words(keys["src"]), words(keys["dst"]))
-    remote_port = np.where(inbound, keys["sport"], keys["dport"])
-    pod = np.where(inbound[:, None], words(values["addr"]), words(keys["src"]))
-    pod_port = np.where(inbound, values["port"], keys["sport"])
+    """The hash of the connection that each entry translates (``connection_hashes``): a pod or client, and its peer."""
+    direction = keys["direction"]
+    inbound: NDArray[np.bool_] = direction == direction_in
+    answers = inbound | (direction == REPLY)
+    src, dst, other = words(keys["src"]), words(keys["dst"]), words(values["addr"])
+    kinds = [answers, direction == CALL]
+    remote = np.select([kind[:, None] for kind in kinds], [src, other], dst)
+    remote_port = np.select(kinds, [keys["sport"], values["port"]], keys["dport"])
+    kinds = [inbound, direction == REPLY]
+    pod = np.select([kind[:, None] for kind in kinds], [other, dst], src)
+    pod_port = np.select(kinds, [values["port"], keys["dport"]], keys["sport"])
     return connection_hashes(pod, pod_port, remote, remote_port, keys["protocol"])
 
 
@@ -41,7 +49,10 @@ def orphans(
 
 
 def of_pods(keys: Records, values: Records, judge: Rows, direction_in: int) -> NDArray[np.bool_]:
-    """Translations of those pods whose addresses ``judge`` means."""
-    inbound: NDArray[np.bool_] = keys["direction"] == direction_in
-    mask: NDArray[np.bool_] = (judge(words(keys["src"])) & ~inbound) | (judge(words(values["addr"])) & inbound)
+    """Translations of those pods whose addresses ``judge`` means, as callers or as a service's backends."""
+    direction = keys["direction"]
+    inbound: NDArray[np.bool_] = direction == direction_in
+    mask: NDArray[np.bool_] = judge(words(keys["src"])) & ~inbound
+    mask |= judge(words(values["addr"])) & (inbound | (direction == CALL))
+    mask |= judge(words(keys["dst"])) & (direction == REPLY)
     return mask

@@ -52,11 +52,13 @@ def node_config(
     families: Iterable[str],
     allow_localhost: bool = True,
     verdict_records: bool = True,
+    maglev: tuple[int, int] = (0, 0),
 ) -> dict[str, Any]:
     """Fields of ``struct gh_node_config``. ``flags`` is the C enum ``gh_node_flags`` by name.
 
     ``allow_localhost``: the node's own processes (kubelet's probes) reach its pods whatever policy these have.
     ``verdict_records``: tell user space what policy said about every new connection.
+    ``maglev``: seed of the hash of flows (32 bits), and slots of a table; 0 slots: there are no tables.
     """
     families = set(families)
     wanted = {
@@ -77,6 +79,8 @@ def node_config(
         "device_mac": devices.device_mac,
         "device_mtu_bytes": devices.device_mtu,
         "overlay_port": VXLAN_PORT if tunnel else 0,
+        "hash_seed": maglev[0],
+        "maglev_slots": maglev[1],
         "node_ipv4": node.address(ipv4=True) or ZERO,
         "node_ipv6": node.address(ipv4=False) or ZERO,
         "router_ipv4": _first(node.routers(), ipv4=True),

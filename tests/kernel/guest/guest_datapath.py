@@ -11,6 +11,7 @@ sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 import datapath as dp
 import datapath_policy as pol
+import datapath_services as sv
 import packets as pk
 from datapath_node import LO, furnish
 
@@ -52,6 +53,24 @@ def check_datapath_masquerades(_objects: Path) -> None:
             complaint = path.run("from_netdev", bytes(pk.error("unreachable", sent, src="world")))
             assert complaint.retval == dp.REDIRECT
             assert pk.checksums_are_right(complaint.data_out)
+
+
+def check_datapath_services(_objects: Path) -> None:
+    with _node() as path:
+        services = sv.Services(path)
+        for family in pk.FAMILIES:
+            services.add(sv.VIP[family], 80, "tcp", [("server", 8080)], flags=sv.AFFINITY, affinity_s=100)
+            services.add(sv.ANY[family], 30_080, "tcp", [("remote", 8080)], type_=sv.NODE_PORT)
+            there = path.run("from_pod", bytes(sv.call("tcp", "client", sv.VIP[family], family)))
+            assert sv.ends(pk.Ether(there.data_out))[2:] == (pk.address("server", family), 8080)
+            answer = sv.call("tcp", "server", "client", family, sport=8080, dport=40_001, flags="SA")
+            back = path.run("from_pod", bytes(answer))
+            assert sv.ends(pk.Ether(back.data_out))[:2] == (sv.VIP[family], 80)
+            asked = sv.call("tcp", "world", "node", family, dport=30_080)
+            there = path.run("from_netdev", bytes(asked))
+            back = path.run("from_netdev", bytes(pk.reply(pk.Ether(there.data_out), ttl=64)))
+            assert sv.ends(pk.Ether(back.data_out))[:2] == (pk.address("node", family), 30_080)
+        assert path.drops() == {}
 
 
 def check_datapath_drops_for_a_reason(_objects: Path) -> None:
