@@ -11,7 +11,6 @@ import pytest
 import glasshive
 import residue
 from glasshive.l2.lease import NAMESPACE, lease_name
-from service_traffic import needs_translation
 
 pytestmark = pytest.mark.root
 
@@ -46,8 +45,6 @@ def pod(name, node):
 
 @pytest.fixture(scope="module", params=["ebpf", "iptables"])
 def cluster(request):
-    if request.param == "ebpf":
-        needs_translation()
     name = residue.own(f"lbipam-tr-{os.getpid()}-{request.param}")
     with glasshive.Cluster(
         name, config={"nodes": 3, "dataplane": request.param, "l2_lease_seconds": LEASE_SECONDS}

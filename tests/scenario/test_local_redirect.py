@@ -12,7 +12,6 @@ import pytest
 
 import glasshive
 import residue
-from service_traffic import needs_translation, translates
 
 pytestmark = pytest.mark.root
 
@@ -100,7 +99,6 @@ def answers(cluster, host, caller="client"):
 
 
 def test_calls_are_answered_on_the_callers_node(cluster):
-    needs_translation()
     vip = cluster.get("service", "web")["spec"]["clusterIP"]
     until(lambda: answers(cluster, METADATA) == "local")
     until(lambda: answers(cluster, vip) == "local")
@@ -158,9 +156,8 @@ def test_without_a_ready_pod_the_service_answers_itself(cluster):
     cluster.delete("pod", "local")
     until(lambda: f"{METADATA}:80/TCP" not in frontends(cluster, "node1"))
     until(lambda: frontends(cluster, "node1").get(f"{vip}:80/TCP") == ("ClusterIP", [f"{far}:8080/TCP"]))
-    if translates():
-        until(lambda: answers(cluster, vip) == "far")
-        assert answers(cluster, METADATA) == ""
+    until(lambda: answers(cluster, vip) == "far")
+    assert answers(cluster, METADATA) == ""
     cluster.delete("clrp", "web")
     cluster.delete("clrp", "meta")
     until(lambda: not cluster.redirects())
