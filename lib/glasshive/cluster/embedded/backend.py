@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -25,6 +26,7 @@ from glasshive.net import netns
 
 WORLD = "world"
 _STOP_SECONDS = 3.0
+_JOIN = 'echo 0 > "$0" || exit; exec "$@"'
 _PAGE_BYTES = os.sysconf("SC_PAGESIZE")
 
 
@@ -106,18 +108,23 @@ class EmbeddedBackend:
             raise kind(f"{node}: {error.message}") from None
 
     def node_exec(self, node: str, argv: Sequence[str], *, stdin: str, timeout: float) -> Completed:
-        """Run a command in the node's namespace, in a thread of its own: the caller's threads stay where they are."""
+        """Run a command in the node's namespace, in a thread of its own: the caller's threads stay where they are.
+
+        It joins the node's cgroup before it makes a socket, so that it is treated as the node's processes are.
+        """
+        space, group = self._known_node(node), self._cgroup_procs(node)
+        if shutil.which(argv[0]) is None:
+            raise NotFoundError(f"{node}: there is no command {argv[0]}")
+        command = ["/bin/sh", "-c", _JOIN, str(group), *argv] if group else list(argv)
 
         def run() -> Completed:
             done = subprocess.run(
-                list(argv), input=stdin, capture_output=True, text=True, errors="replace", check=False, timeout=timeout
+                command, input=stdin, capture_output=True, text=True, errors="replace", check=False, timeout=timeout
             )
             return Completed(done.returncode, done.stdout, done.stderr)
 
         try:
-            return netns.in_netns(self._known_node(node), run)
-        except FileNotFoundError:
-            raise NotFoundError(f"{node}: there is no command {argv[0]}") from None
+            return netns.in_netns(space, run)
         except subprocess.TimeoutExpired:
             raise ClusterError(f"{node}: {' '.join(argv)} did not end within {timeout:g} s") from None
 
@@ -131,8 +138,10 @@ class EmbeddedBackend:
         return reader(self._known_node(node))
 
     def node_command(self, node: str, argv: Sequence[str]) -> None:
-        """Enter the node's namespace and become the command."""
+        """Enter the node's namespace and cgroup and become the command."""
         netns.enter(self._known_node(node))
+        if group := self._cgroup_procs(node):
+            group.write_text("0", encoding="ascii")
         try:
             os.execvp(argv[0], list(argv))  # noqa: S606 - becoming the command is the point
         except FileNotFoundError:
@@ -145,6 +154,11 @@ class EmbeddedBackend:
             known = ", ".join(sorted(path.stem for path in self.paths.logs.glob("*.log")))
             raise NotFoundError(f"cluster {self.name} has no process {name}", hint=f"there are: {known}")
         return SupervisedProcess(self.paths, name)
+
+    def _cgroup_procs(self, node: str) -> Path | None:
+        """Where to join a node's cgroup; the world, and hosts without cgroups, have none."""
+        procs = self.paths.node_cgroup(node) / "agent" / "cgroup.procs"
+        return procs if procs.exists() else None
 
     def _known_node(self, node: str) -> str:
         """Return the namespace name of a node, or of ``world``, the place outside the cluster."""
