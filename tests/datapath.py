@@ -15,7 +15,7 @@ from glasshive import bpf
 from glasshive.model.address import V4_OFFSET, ZERO, is_ipv4, parse
 
 BUILD = Path(__file__).resolve().parent.parent / "bpf" / "build"
-OBJECTS = ("pod", "host", "overlay")
+OBJECTS = ("pod", "host", "overlay", "socket")
 
 OK, SHOT, REDIRECT = 0, 2, 7
 

@@ -53,6 +53,8 @@ class AgentConfig:
     masquerade: bool = True
     l2_lease_seconds: tuple[float, float, float] = (15.0, 5.0, 2.0)
     """L2 announcements: how long a silent holder is waited for, how long it tries to prolong, pace of attempts."""
+    cgroup: Path | None = None
+    """The node's cgroup (v2): its processes and pods are below, and their calls of services are translated there."""
     bpffs: Path = BPFFS
     objects: Path = field(default_factory=objects_directory)
     map_entries: Mapping[str, int] = field(default_factory=dict)

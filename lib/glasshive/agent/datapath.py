@@ -15,7 +15,7 @@ from typing import Any
 from zlib import crc32
 
 from glasshive import bpf
-from glasshive.agent import objects
+from glasshive.agent import objects, sockets
 from glasshive.agent.config import AgentConfig
 from glasshive.agent.connections import Connections
 from glasshive.agent.hurry import Hurry
@@ -64,6 +64,8 @@ class Datapath:
     ways: Ways
     departures: Departures
     devices: Devices
+    socket_trouble: str
+    """Why calls of services are not translated at sockets; "" if they are."""
     _rows: EndpointsMap
 
     def __init__(self, config: AgentConfig, node: NodeFacts) -> None:
@@ -97,7 +99,10 @@ class Datapath:
             )  # fmt: skip
 
         entries = {"endpoints": endpoint_entries(node), "ipcache": IPCACHE_ENTRIES, **config.map_entries}
-        self.objects = objects.load(config.objects, config.pins, told, tunnel=config.tunnel, map_entries=entries)
+        self.objects = objects.load(
+            config.objects, config.pins, told,
+            tunnel=config.tunnel, map_entries=entries, netns_cookie=sockets.netns_cookie(),
+        )  # fmt: skip
         self.timing_ms["load"] = _since(loading)
         self._build(made)
         attaching = time.perf_counter()
@@ -105,6 +110,7 @@ class Datapath:
             restored = self.endpoints.restore()
             self._fill()
             self._attach_devices(made)
+            self.socket_trouble = sockets.attach(self.objects, config.cgroup, config.pins / "links")
             self.endpoints.adopt()
         self.timing_ms["attach"] = _since(attaching)
         self.timing_ms["load_and_attach"] = _since(loading)

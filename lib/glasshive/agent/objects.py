@@ -20,14 +20,17 @@ from typing import Any
 from glasshive import bpf
 from glasshive.bpf import Map, ObjectSpec, Program
 from glasshive.bpf.object import LoadedObject
-from glasshive.errors import GlasshiveError, MapIncompatibleError, NotFoundError
+from glasshive.errors import BpfError, GlasshiveError, MapIncompatibleError, NotFoundError
 
 log = logging.getLogger(__name__)
 
-OBJECTS = ("host", "pod", "overlay")
+OBJECTS = ("host", "pod", "overlay", "socket")
 """The first one's BTF names all enums of the ABI (``bpf/lib/abi.h``), and its maps are made first."""
-SIDE_BY_SIDE = (("host",), ("pod", "overlay"))
+SIDE_BY_SIDE = (("host", "socket"), ("pod", "overlay"))
 """Who is loaded after whom, in two threads. Objects of two threads share no map that the first object lacks."""
+
+OPTIONAL = ("socket",)
+"""What a kernel may refuse: the others do its work for packets."""
 
 
 @dataclass(slots=True)
@@ -39,6 +42,8 @@ class Objects:
     timing_ms: dict[str, float] = field(default_factory=dict)
     taken_over: frozenset[str] = frozenset()
     btf: Any = None
+    trouble: dict[str, str] = field(default_factory=dict)
+    """Objects that a node can do without and that this kernel refused -> why."""
 
     def enum(self, name: str) -> type[IntEnum]:
         """A C enum of the ABI."""
@@ -54,21 +59,30 @@ NodeConfig = Callable[[Mapping[str, int]], Mapping[str, Any]]
 
 
 def load(
-    directory: Path, pins: Path, node_config: NodeConfig, *, tunnel: bool, map_entries: Mapping[str, int]
+    directory: Path,
+    pins: Path,
+    node_config: NodeConfig,
+    *,
+    tunnel: bool,
+    map_entries: Mapping[str, int],
+    netns_cookie: int = 0,
 ) -> Objects:
-    """Load the datapath of a node. ``pins`` is the node's bpffs directory. BpfError, VerifierError, NotFoundError."""
+    """Load the datapath of a node. ``pins`` is the node's bpffs directory. BpfError, VerifierError, NotFoundError.
+
+    ``netns_cookie`` is that of the node's network namespace, 0 if it is not known.
+    """
     bpf.mount_bpffs()
     maps, programs = pins / "maps", pins / "progs"
     for path in (maps, programs):
         path.mkdir(parents=True, exist_ok=True)
     try:
-        return _load(directory, maps, programs, node_config, tunnel, map_entries)
+        return _load(directory, maps, programs, node_config, tunnel, map_entries, netns_cookie)
     except MapIncompatibleError as error:
         # An upgrade that changed a map's layout. Old programs go on with the old maps until their links are updated.
         log.warning("starting with empty maps, connections are not remembered: %s", error)
         for path in maps.iterdir():
             path.unlink()
-    return _load(directory, maps, programs, node_config, tunnel, map_entries)
+    return _load(directory, maps, programs, node_config, tunnel, map_entries, netns_cookie)
 
 
 def _load(  # noqa: PLR0917 - what ``load`` was given
@@ -78,6 +92,7 @@ def _load(  # noqa: PLR0917 - what ``load`` was given
     node_config: NodeConfig,
     tunnel: bool,
     map_entries: Mapping[str, int],
+    netns_cookie: int,
 ) -> Objects:
     names = [name for name in OBJECTS if tunnel or name != "overlay"]
     specs = {name: _spec(directory / f"{name}.bpf.o") for name in names}
@@ -87,6 +102,7 @@ def _load(  # noqa: PLR0917 - what ``load`` was given
         spec.rodata["node_config"] = told
         for map_name in map_entries.keys() & spec.maps.keys():
             spec.maps[map_name].max_entries = map_entries[map_name]
+    specs["socket"].rodata["node_netns_cookie"] = netns_cookie
     began = time.perf_counter()
     with specs[OBJECTS[0]].load(maps, only=()) as loaded:
         found.taken_over = frozenset(loaded.reused)
@@ -94,7 +110,8 @@ def _load(  # noqa: PLR0917 - what ``load`` was given
     found.timing_ms["maps"] = round((time.perf_counter() - began) * 1000, 2)
 
     def load_all(those: Sequence[str]) -> list[LoadedObject]:
-        return [_load_one(specs[name], maps, programs, found) for name in those if name in specs]
+        made = (_load_one(specs[name], maps, programs, found) for name in those if name in specs)
+        return [one for one in made if one is not None]
 
     with ThreadPoolExecutor(len(SIDE_BY_SIDE), "load") as threads:
         for done in list(threads.map(load_all, SIDE_BY_SIDE)):
@@ -106,9 +123,16 @@ def _load(  # noqa: PLR0917 - what ``load`` was given
     return found
 
 
-def _load_one(spec: ObjectSpec, maps: Path, programs: Path, found: Objects) -> LoadedObject:
+def _load_one(spec: ObjectSpec, maps: Path, programs: Path, found: Objects) -> LoadedObject | None:
     began = time.perf_counter()
-    loaded = spec.load(maps)
+    try:
+        loaded = spec.load(maps)
+    except BpfError as error:
+        if spec.name not in OPTIONAL:
+            raise
+        log.warning("the kernel refused the %s programs: %s", spec.name, error)
+        found.trouble[spec.name] = str(error)
+        return None
     loaded.pin_maps(maps)
     for name, program in loaded.programs.items():
         _name(program, programs / name)

@@ -64,6 +64,11 @@ class Link:
         """Id of the program that the link holds now."""
         return self._info()[2]
 
+    @property
+    def cgroup_id(self) -> int:
+        """Inode number of the cgroup that a cgroup link is attached to; 0 if that was removed."""
+        return int(struct.unpack_from("=Q", syscall.info_by_fd(self.fd, _INFO_BYTES), 16)[0])
+
     def update(self, program: Program) -> None:
         """Put another program in the place of the one attached, atomically: every packet sees one or the other."""
         attr = struct.pack("=IIII", self.fd, program.fd, 0, 0)

@@ -85,6 +85,7 @@ def agent_config(config: ClusterConfig, paths: ClusterPaths, number: int) -> Age
         node=node,
         dataplane=dataplane.chosen(paths.node(node), config.dataplane_of(node)),
         run_dir=paths.run,
+        cgroup=paths.node_cgroup(node),
         routing="tunnel" if config.routing == "tunnel" else "native",
         ip_families=config.ip_families,
         pod_cidrs=config.pod_cidrs,
