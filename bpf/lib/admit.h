@@ -90,8 +90,12 @@ GH_GLOBAL int gh_admit_tracked(struct __sk_buff *skb, struct gh_packet *pkt, str
 	} else if (gh_is_enforced(&parties->src, &parties->dst)) {
 		verdict = gh_judge(skb, pkt, connection == GH_CT_FORWARD ? entry : NULL, parties, false);
 	}
-	if (unlikely(verdict != TC_ACT_OK))
+	if (unlikely(verdict != TC_ACT_OK)) {
+		/* Its opener was refused a new one in its place: nothing passes as an answer any more. */
+		if (entry && connection == GH_CT_NEW && !gh_ct_is_towards_opener(entry, from_high))
+			entry->policy_revision = GH_POLICY_REVISION_CUT;
 		return verdict;
+	}
 	if (unlikely(!entry))
 		return gh_ct_create(&key, pkt, from_high, parties->src.identity, revision);
 	if (unlikely(connection == GH_CT_NEW))
