@@ -130,6 +130,7 @@ def test_affinity_source_ranges_and_annotations() -> None:
     assert [str(one) for one in frontend.source_ranges] == ["192.0.2.0/24"]
     fields = [one.field for one in read_service(obj).findings]
     assert fields == [
+        "metadata.annotations[service.cilium.io/forwarding-mode]",  # accepted, and not done yet
         "metadata.annotations[service.cilium.io/global]",
         "spec.loadBalancerSourceRanges",
         "metadata.annotations[service.glasshive.io/weights]",

@@ -25,7 +25,7 @@ def test_the_lines_that_people_know() -> None:
         "  Socket LB Tracing:    Disabled",
     ]
     assert "  Devices:              eth0 192.0.2.1 2001:db8::1 (Direct Routing)" in text
-    assert "  Mode:                 DSR" in text
+    assert "  Mode:                 SNAT (dsr was asked for and is not done yet)" in text
     assert "  Backend Selection:    Maglev (Table Size: 16381)" in text
     assert "  XDP Acceleration:     Native" in text
     assert text[-6:] == [

@@ -175,6 +175,9 @@ class _Reading:
                 found[name] = told.lower()
             else:
                 self._find(f"metadata.annotations[{ANNOTATIONS}{name}]", f"{told!r} is none of {', '.join(allowed)}")
+        if found.get("forwarding-mode") == "dsr":
+            text = "dsr is not done yet: answers of other nodes' backends come by way of this node (snat)"
+            self._find(f"metadata.annotations[{ANNOTATIONS}forwarding-mode]", text)
         for name in NOT_YET:
             if ANNOTATIONS + name in self._annotations:
                 self._find(f"metadata.annotations[{ANNOTATIONS}{name}]", "is not supported yet and changes nothing")

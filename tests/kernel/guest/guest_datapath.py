@@ -27,7 +27,9 @@ def _node() -> Iterator[dp.Datapath]:
 
 def check_datapath_loads(_objects: Path) -> None:
     with dp.loaded(dp.config(flags=15, overlay_ifindex=4)) as path:
-        assert set(path.programs) == {"from_pod", "to_pod", "from_netdev", "to_netdev", "from_host", "from_overlay"}
+        devices = {"from_pod", "to_pod", "from_netdev", "to_netdev", "from_host", "from_overlay"}
+        sockets = {f"sock_{hook}{family}" for hook in ("connect", "sendmsg", "recvmsg", "getpeer") for family in (4, 6)}
+        assert set(path.programs) == devices | sockets
 
 
 def check_datapath_delivers_and_tracks(_objects: Path) -> None:

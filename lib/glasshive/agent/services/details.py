@@ -33,7 +33,9 @@ def details(
     """Line -> text, in order; ``Services`` is a mapping of its own."""
     outside = ENABLED if abilities.devices else DISABLED
     anywhere = ENABLED if abilities.socket or abilities.devices else DISABLED
-    mode = settings.mode.upper() if settings.mode != "hybrid" else "Hybrid"
+    mode = "SNAT"  # what the programs do today, whatever was asked for
+    if settings.mode != "snat":
+        mode = f"SNAT ({settings.mode} was asked for and is not done yet)"
     selection = "Random" if settings.algorithm == "random" else f"Maglev (Table Size: {settings.table_size})"
     return {
         "Status": str(abilities.socket and abilities.devices),

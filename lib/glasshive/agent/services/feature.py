@@ -61,7 +61,7 @@ class ServicesFeature:
         self.kernel = ServiceMaps(datapath.objects.maps)
         self.sync = ServiceSync(self.kernel, settings)
         self.health = HealthPorts(self._local_endpoints)
-        self.abilities = Abilities(socket=not datapath.socket_trouble)
+        self.abilities = Abilities(socket=not datapath.socket_trouble, devices=True)
         self.trouble = ""
         self._device, self._addresses = config.device, datapath.node.addresses
         self._affinity = datapath.objects.maps.get(AFFINITY)
