@@ -23,7 +23,7 @@ setup-test: ## the same with what only the tests need
 	@.setup/setup.sh test
 
 test: setup-test ## every test this machine can run; says what was skipped and why
-	@$(ROOT) $(PY)/python -m pytest $(PYTEST_ARGS)
+	@$(ROOT) .setup/test.sh $(PY)/python $(PYTEST_ARGS)
 
 check: setup ## ruff, mypy strict, import contracts, clang-format, notebook rules
 	@$(PY)/ruff check lib tests labs/src

@@ -52,7 +52,10 @@ def host(address: str) -> str:
 
 
 def who(cluster: Cluster, source: str, url: str, tries: int = 12) -> set[str]:
-    """Names of who answers, from a pod, a node (``node2``) or the world; "-" for a call without an answer."""
+    """Names of who answers, from a pod, a node (``node2``) or the world; "-" for a call without an answer.
+
+    Backends are drawn by lot: of three, one is missed by twelve calls in one case of 43. Ask again (``becomes``).
+    """
     command = f"for i in $(seq {tries}); do curl -s -m 2 {url}/hostname || echo -; done"
     inside = source.startswith("client")
     done = cluster.exec(source, ["sh", "-c", command]) if inside else cluster.node_exec(source, command)
@@ -68,11 +71,12 @@ def test_everybody_reaches_services_through_such_a_node(cluster: Cluster, node: 
     for address in addresses(cluster, "web"):
         url = f"http://{host(address)}"
         becomes(lambda: who(cluster, client, url), ALL, f"{client} -> {url}")  # noqa: B023 - called at once
-        assert who(cluster, node, url) == ALL
-    assert who(cluster, client, "http://web") == ALL, "by name"
+        becomes(lambda: who(cluster, node, url), ALL, f"{node} -> {url}")  # noqa: B023
+    becomes(lambda: who(cluster, client, "http://web"), ALL, "by name")
     port = cluster.api.get(SERVICE, "web", "default")["spec"]["ports"][0]["nodePort"]
     for one in cluster.backend.node_request(node, "GET", "/v1/status")["addresses"]:
-        assert who(cluster, "world", f"http://{host(one)}:{port}") == ALL
+        door = f"http://{host(one)}:{port}"
+        becomes(lambda: who(cluster, "world", door), ALL, f"world -> {door}")  # noqa: B023
     for address in addresses(cluster, "empty"):
         asked = cluster.exec(client, ["curl", "-sv", "-m", "5", f"http://{host(address)}"])
         assert "refused" in asked.stderr.lower() or "unreachable" in asked.stderr.lower(), asked.stderr
