@@ -84,6 +84,7 @@ def test_what_is_enforced_is_said() -> None:
     audit = {**endpoint(ingress="Disabled (Audit)"), "options": {"PolicyAuditMode": "Enabled"}}
     assert "ingress enforced" in summary(audit)
     assert "audit" in summary(audit)
+    assert [state(one)["audit"] for one in (audit, web())] == [True, False]
 
 
 def test_a_view_lights_against_its_last_look() -> None:

@@ -94,9 +94,13 @@ def counts(found: Sequence[Row]) -> Counts:
     return {_counter(row): int(row["packets"]) for row in found}
 
 
+def in_audit(endpoint: Mapping[str, Any]) -> bool:
+    """Whether what the policy refuses passes all the same."""
+    return bool(endpoint.get("options", {}).get("PolicyAuditMode") == "Enabled")
+
+
 def summary(endpoint: Mapping[str, Any]) -> str:
     """What is enforced, in a line. A direction that nothing enforces lets everything pass."""
-    audit = endpoint.get("options", {}).get("PolicyAuditMode") == "Enabled"
     sides = {side: endpoint[f"policy{side.capitalize()}"] for side in ("ingress", "egress")}
     enforced = {side: word for side, word in sides.items() if word != "Disabled"}
     name = f"policy of {endpoint['pod']}"
@@ -104,7 +108,7 @@ def summary(endpoint: Mapping[str, Any]) -> str:
         return f"{name}: nothing is enforced, so everything passes, in and out"
     words = [f"{side} {'enforced' if side in enforced else 'open: everything passes'}" for side in sides]
     told = f"{name}: {', '.join(words)}"
-    return f"{told} (audit: what is refused passes all the same, and is told)" if audit else told
+    return f"{told} (audit: what is refused passes all the same, and is told)" if in_audit(endpoint) else told
 
 
 def text(endpoint: Mapping[str, Any], before: Counts | None = None) -> str:
@@ -131,6 +135,7 @@ def state(endpoint: Mapping[str, Any], before: Counts | None = None) -> dict[str
         "rows": [{**row, "key": _key(row), "moved": _moved(row, before)} for row in found[:MOST_ROWS]],
         "count": len(found),
         "alt": text(endpoint, before),
+        "audit": in_audit(endpoint),
         "live": False,
         "problem": "",
     }

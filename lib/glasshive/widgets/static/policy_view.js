@@ -76,7 +76,7 @@ function render({ model, el }) {
   }
 
   function draw() {
-    const { title: words = "", rows = [], count = 0, alt = "", live, problem } = model.get("state") || {};
+    const { title: words = "", rows = [], count = 0, alt = "", audit, live, problem } = model.get("state") || {};
     const now = JSON.stringify(rows.map((row) => [row.key, row.peer]));
     if (now !== shape) {
       shape = now;
@@ -91,7 +91,8 @@ function render({ model, el }) {
     for (const row of rows) {
       const kept = lines.get(row.key);
       for (const name of ["direction", "peer", "port", "packets"]) kept.parts[name].textContent = String(row[name]);
-      kept.parts.verdict.textContent = `${row.verdict === "allow" ? "✓" : "✗"} ${row.verdict}`;
+      const passes = audit && row.verdict !== "allow" ? ", passes" : "";
+      kept.parts.verdict.textContent = `${row.verdict === "allow" ? "✓" : "✗"} ${row.verdict}${passes}`;
       kept.parts.rule.textContent = row.rule || (row.verdict === "allow" ? "" : "no rule allows it");
       kept.element.dataset.verdict = row.verdict === "allow" ? "allow" : "deny";
       if (row.moved > 0) {
