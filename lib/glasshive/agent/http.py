@@ -5,14 +5,10 @@ Reading only, but for ``POST /cni``. The socket's file mode is the access contro
 
 from __future__ import annotations
 
-import json
-from typing import Any
-
-import orjson
 from aiohttp import web
 
 from glasshive.agent.agent import Agent
-from glasshive.agent.cni_protocol import CniError, Code
+from glasshive.agent.face import CommonViews, answer
 from glasshive.agent.policy import http as policy_http
 from glasshive.agent.policy.views import PolicyViews
 from glasshive.agent.services import http as services_http
@@ -41,50 +37,25 @@ def routes(agent: Agent) -> list[web.RouteDef]:
     ]
 
 
-class AgentViews:
+class AgentViews(CommonViews):
     """Handlers; each answers from the agent's own state or straight from the kernel."""
 
     def __init__(self, agent: Agent) -> None:
+        super().__init__(agent)
         self._agent = agent
-
-    async def healthz(self, _: web.Request) -> web.Response:
-        """200 once the agent is ready, 503 before."""
-        if self._agent.ready.is_set():
-            return web.Response(text="ok")
-        return web.Response(status=503, text="not ready")
 
     async def status(self, _: web.Request) -> web.Response:
         """What ``Agent.status`` says; 503 until there is something to say."""
         if not hasattr(self._agent, "datapath"):
-            return _answer({"node": self._agent.config.node, "ready": False}, 503)
-        return _answer(self._agent.status())
+            return answer({"node": self._agent.config.node, "ready": False}, 503)
+        return answer(self._agent.status())
 
     async def endpoints(self, _: web.Request) -> web.Response:
         """This node's endpoints with the labels of their identity and what policy does for them."""
         if not hasattr(self._agent, "policy"):
-            return _answer({"error": "the agent is starting"}, 503)
-        table = self._agent.identities.allocator.table
+            return answer({"error": "the agent is starting"}, 503)
         policy = PolicyViews(self._agent.policy)
-        rows = []
-        for endpoint in self._agent.datapath.endpoints:
-            labels = table.labels(endpoint.identity)
-            rows.append(
-                {
-                    **endpoint.to_json(),
-                    "ifindex": endpoint.ifindex,
-                    "hostInterface": endpoint.host_ifname,
-                    "labels": labels.texts() if labels else [],
-                    **policy.endpoint(endpoint),
-                }
-            )
-        return _answer(rows)
-
-    async def identities(self, _: web.Request) -> web.Response:
-        """Identities that this node knows."""
-        if not hasattr(self._agent, "identities"):
-            return _answer({"error": "the agent is starting"}, 503)
-        known = self._agent.identities.allocator.table.identities()
-        return _answer([{"number": one.number, "labels": one.labels.texts()} for one in known])
+        return answer([self.endpoint_row(one, policy.endpoint(one)) for one in self._agent.datapath.endpoints])
 
     async def maps(self, _: web.Request) -> web.Response:
         """Names and facts of the datapath's maps."""
@@ -99,7 +70,7 @@ class AgentViews:
             }
             for name, one in sorted(self._agent.datapath.objects.maps.items())
         ]
-        return _answer(rows)
+        return answer(rows)
 
     async def map_rows(self, request: web.Request) -> web.Response:
         """One map's content, a row per entry, addresses as text. ``?limit=`` cuts it short."""
@@ -107,53 +78,39 @@ class AgentViews:
         found = self._agent.datapath.objects.maps.get(name)
         if found is None:
             known = ", ".join(sorted(self._agent.datapath.objects.maps))
-            return _answer({"error": f"there is no map {name}; there are {known}"}, 404)
+            return answer({"error": f"there is no map {name}; there are {known}"}, 404)
         limit = request.query.get("limit", "")
         if limit and not limit.isdigit():
-            return _answer({"error": f"limit is {limit!r}, not a number"}, 400)
+            return answer({"error": f"limit is {limit!r}, not a number"}, 400)
         try:
             rows = self._agent.policy.maps.entries(name)
             if rows is None and hasattr(self._agent, "services"):
                 rows = KernelViews(self._agent.services, self._agent.datapath.objects.maps).entries(name)
             if rows is None:
                 rows = rows_of(found, int(limit) if limit else None)
-            return _answer(rows[: int(limit)] if limit else rows)
+            return answer(rows[: int(limit)] if limit else rows)
         except GlasshiveError as error:
-            return _answer({"error": str(error)}, 400)
+            return answer({"error": str(error)}, 400)
 
     async def l2(self, _: web.Request) -> web.Response:
         """Addresses of services that this node answers for on its network."""
-        return _answer(self._agent.l2.rows() if hasattr(self._agent, "l2") else [])
+        return answer(self._agent.l2.rows() if hasattr(self._agent, "l2") else [])
 
     async def drops(self, _: web.Request) -> web.Response:
         """Dropped packets and bytes per reason and direction."""
-        return _answer(self._agent.drops.counts())
+        return answer(self._agent.drops.counts())
 
     async def drop_records(self, request: web.Request) -> web.Response:
         """The last dropped packets, one record each. ``?limit=`` for fewer."""
         limit = request.query.get("limit", "100")
         if not limit.isdigit():
-            return _answer({"error": f"limit is {limit!r}, not a number"}, 400)
+            return answer({"error": f"limit is {limit!r}, not a number"}, 400)
         records = self._agent.drops.records(int(limit))
-        return _answer({"records": records, "lost": self._agent.drops.lost})
+        return answer({"records": records, "lost": self._agent.drops.lost})
 
     async def verdict_records(self, request: web.Request) -> web.Response:
         """The last verdicts of policy, one record each. ``?limit=`` for fewer."""
         limit = request.query.get("limit", "100")
         if not limit.isdigit():
-            return _answer({"error": f"limit is {limit!r}, not a number"}, 400)
-        return _answer({"records": self._agent.drops.verdicts(int(limit)), "lost": self._agent.drops.lost})
-
-    async def cni(self, request: web.Request) -> web.Response:
-        """A CNI request; CNI errors are answers like others (200), as the plugin reads the code."""
-        try:
-            body = orjson.loads(await request.read())
-        except json.JSONDecodeError as error:
-            return _answer(CniError(Code.DECODING_FAILURE, f"the request is not JSON: {error}").to_json())
-        if not hasattr(self._agent, "cni"):
-            return _answer(CniError(Code.TRY_AGAIN_LATER, "the agent is starting").to_json())
-        return _answer(await self._agent.cni.handle(body))
-
-
-def _answer(data: Any, status: int = 200) -> web.Response:
-    return web.Response(body=orjson.dumps(data), status=status, content_type="application/json")
+            return answer({"error": f"limit is {limit!r}, not a number"}, 400)
+        return answer({"records": self._agent.drops.verdicts(int(limit)), "lost": self._agent.drops.lost})
